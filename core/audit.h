@@ -1,0 +1,29 @@
+/* Checking and exporting the log. `audit_verify` checks proofs; the world is checked by engine_verify. */
+#ifndef CORE_AUDIT_H
+#define CORE_AUDIT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "err.h"
+#include "home.h"
+
+struct audit_result {
+	uint64_t size;          /* leaves checked */
+	uint64_t heads;         /* signed heads checked */
+	uint64_t open_intents;  /* intents without an outcome */
+	char problem[512];      /* the first bad place and what is wrong with it; "" none */
+	uint64_t problem_at;    /* leaf or head size */
+};
+/* Every leaf re-hashed, every head's signature and root, `seq` and time order, against the vkey in the state and under
+ * audit/. With OpenSSL-free libsodium hashing for now. Returns false only when it could not be done. */
+bool audit_verify(struct home *, struct audit_result *ret, struct err *) MUST_CHECK;
+/* The same over an export directory and a vkey, without a home. */
+bool audit_verify_export(const char *dir, const char *vkey_file, struct audit_result *ret, struct err *) MUST_CHECK;
+/* Writes checkpoint, vkey, tile/..., tile/entries/... and blobs; incremental: complete tiles that are there are kept,
+ * everything by temporary file and rename, the checkpoint last. */
+bool audit_export(struct home *, const char *dir, uint64_t *ret_size, struct err *) MUST_CHECK;
+/* The newest signed head, as text. The caller frees. */
+bool audit_checkpoint(struct home *, char **ret, struct err *) MUST_CHECK;
+
+#endif
