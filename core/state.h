@@ -87,7 +87,7 @@ void state_secret_clear(struct state_secret *);
 bool state_secret_put(struct state *, const struct decl *, bool *ret_changed, struct err *) MUST_CHECK;
 bool state_secret_get(struct state *, const char *id, struct state_secret *ret, bool *ret_found, struct err *) MUST_CHECK;
 struct state_select {            /* NULL and -1: any. All that are set must hold */
-	const char *id;              /* exact or glob (`*` crosses no '/'... `prod/*` matches one level, `**` all) */
+	const char *id;              /* exact or glob: one star within a level, two stars across levels */
 	const char *owner, *risk, *type, *provider, *label, *label_value;
 	int64_t due_before, expiring_before;
 	int64_t limit;               /* -1 all */
