@@ -43,6 +43,7 @@ WORDS(enum kind_verb, verb, "open", "plan", "put", "activate", "suspend", "resto
       "disconnect", "usage", "now", "list", "flush")
 WORDS(enum kind_rc, rc, "ok", "more", "conflict", "temporary", "permanent", "ambiguous")
 WORDS(enum kind_seen, seen, "absent", "held", "current", "suspended", "foreign")
+WORDS(enum kind_login, login, "accepted", "refused")
 WORDS(enum kind_class, class, "idempotent", "observable", "one-shot")
 WORDS(enum kind_overlap, overlap, "none", "two-slot", "n-slot", "alternating", "grace", "trust-bundle")
 WORDS(enum kind_evidence, evidence, "blind", "sampled", "remembered")

@@ -77,6 +77,8 @@ const char *kind_rc_name(enum kind_rc);
 int kind_rc_parse(const char *);
 const char *kind_seen_name(enum kind_seen);
 int kind_seen_parse(const char *);
+int kind_login_parse(const char *);
+const char *kind_login_name(enum kind_login);
 const char *kind_class_name(enum kind_class);
 int kind_class_parse(const char *);
 const char *kind_overlap_name(enum kind_overlap);
