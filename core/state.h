@@ -43,7 +43,7 @@ void state_keys(struct state *, const unsigned char *log_sk, const struct seal *
 /* Meta: home, origin, machine, owner, wrapped, vkey, ... NULL when absent; borrowed until the next call for the same key. */
 const char *state_meta(struct state *, const char *key);
 bool state_meta_blob(struct state *, const char *key, unsigned char *ret, size_t *len, struct err *) MUST_CHECK;
-bool state_meta_set(struct state *, const char *key, const char *text, struct err *) MUST_CHECK; /* in a transaction */
+bool state_meta_set(struct state *, const char *key, const char *text, struct err *) MUST_CHECK; /* in a transaction; NULL removes it */
 
 /* ---- transactions. begin takes the commit turn (ERR_TEMPORARY after 30 s), then BEGIN IMMEDIATE. commit writes leaves,
  * frontier and signed head, commits (one sync), gives the turn back, then derives audit/checkpoint without a sync. Disk
