@@ -42,10 +42,11 @@ PACKAGES_BUILD=(gcc libc6-dev pkg-config meson ninja-build libsodium-dev libsqli
 PACKAGES_TEST=(clang libclang-rt-14-dev bats bats-assert bats-support bats-file strace sqlite3 procps man-db mandoc
   util-linux tzdata binutils python3 zsh fish bash-completion)
 
-# scratch   a private folder that the database server's user can reach, with a short name: socket paths are limited
+# scratch   a private folder that the database server's user can reach, with a short name: socket paths are limited.
+# tests/run puts them all below one of its own, to see at the end what was left there.
 scratch() {
   local d
-  d=$(mktemp -d /tmp/rt.XXXXXX) && chmod 755 "$d" && printf '%s\n' "$d"
+  d=$(mktemp -d "${ROTOR_SCRATCH:-/tmp}/rt.XXXXXX") && chmod 755 "$d" && printf '%s\n' "$d"
 }
 
 # free_port   one below the range from which the kernel takes ports for outgoing connections

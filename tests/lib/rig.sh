@@ -18,7 +18,8 @@ rig_tools() {
   done
 }
 
-rig_peer() { PEERS=$RIG/p PGPORT_=$RIG_PORT PGVER_=$PGVER_ "$TOP/tests/peers/postgres.sh" "$1"; }
+# The descriptor 3 is bats' own: a server that keeps it would keep bats waiting.
+rig_peer() { PEERS=$RIG/p PGPORT_=$RIG_PORT PGVER_=$PGVER_ "$TOP/tests/peers/postgres.sh" "$1" 3>&-; }
 
 # rig_server   starts the server; rig_sql then speaks to it as the superuser, over its socket
 rig_server() {
@@ -48,6 +49,13 @@ rig_database() {
     printf '# orders\nPGUSER=orders_a\nPGPASSWORD=%s\nLISTEN=127.0.0.1:8080\n' "$first" >"$RIG/app/env")
 }
 
+# rig_fresh   the same anew on a server that has had one
+rig_fresh() {
+  rig_sql 'DROP DATABASE IF EXISTS orders WITH (FORCE)' &&
+    rig_sql 'DROP ROLE IF EXISTS orders_a; DROP ROLE IF EXISTS orders_b; DROP ROLE IF EXISTS orders_owner;
+      DROP ROLE IF EXISTS rotor' && rm -rf "$RIG/home" "$RIG/app" "$RIG/records" "$RIG/figures" && rig_database
+}
+
 # rig_quiet_sql SQL   on standard input and outside the server's log: these statements hold first passwords, which the
 # search for plaintext would find there although rotor had no part in it
 rig_quiet_sql() {
@@ -55,15 +63,16 @@ rig_quiet_sql() {
     psql -XAtq -v ON_ERROR_STOP=1 -h "$RIG/p/run/postgres$PGVER_" -p "$RIG_PORT" -U admin -d postgres
 }
 
-# rig_declaration   the declaration, with waits that a test can sit out
+# rig_declaration   the declaration, with waits that a test can sit out. RIG_SECRET is a further line of the secret,
+# RIG_CONSUMER further keys of its consumer
 rig_declaration() {
   cat <<E2
 rotor: 1
 policies:
   short:
     rotate_every: 30d
-    probe: {successes: 2}
-    confirm: {timeout: 30s}
+    probe: {successes: 2${RIG_PROBE:-}}
+    confirm: {timeout: ${RIG_CONFIRM:-30s}}
     overlap: ${RIG_OVERLAP:-1s}
     drain: {quiet_for: ${RIG_QUIET:-1s}, sample: ${RIG_SAMPLE:-100ms}, timeout: 60s}
     soak: ${RIG_SOAK:-1s}
@@ -72,13 +81,14 @@ secrets:
   demo/orders-db:
     owner: team-orders
     policy: short
+    ${RIG_SECRET:-}
     authority:
       provider: postgres
-      url: "postgresql://rotor@127.0.0.1:$RIG_PORT/orders"
+      url: "postgresql://rotor@127.0.0.1:${RIG_URL_PORT:-$RIG_PORT}/orders"
       auth: {file: $RIG/manager}
       users: [orders_a, orders_b]
     consumers:
-      - {name: orders-api, provider: file, path: $RIG/app/env, format: env, map: {PGUSER: username, PGPASSWORD: password}}
+      - {name: orders-api, provider: file, path: $RIG/app/env, format: env, map: {PGUSER: username, PGPASSWORD: password}${RIG_CONSUMER:-}}
 E2
 }
 
@@ -96,7 +106,7 @@ rig_unfinished() { rig_rotor --json status | python3 -c 'import json, sys; print
 rig_background() { # PID-VARIABLE COMMAND...   ended by rig_end
   local -n pid=$1
   shift
-  "$@" &
+  "$@" 3>&- &
   pid=$!
   RIG_PIDS+=("$pid")
 }
@@ -137,13 +147,18 @@ rig_plaintext() {
   grep -rlaFf "$words" -- "$@" | tee "$RIG/found" | wc -l
 }
 
-rig_end() {
+# rig_quiet   ends what rig_background started
+rig_quiet() {
   local p
   for p in "${RIG_PIDS[@]}"; do
     kill "$p" 2>/dev/null
     wait "$p" 2>/dev/null
   done
   RIG_PIDS=()
+}
+
+rig_end() {
+  rig_quiet
   [ -z "${RIG_PORT:-}" ] || rig_peer stop
   [ -z "${RIG:-}" ] || rm -rf "$RIG"
 }
