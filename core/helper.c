@@ -231,8 +231,7 @@ static bool body_fits(const struct helper *h, const json_t *body)
 	case KIND_LOOK:
 		return made_fits(json_object_get(body, "made")) && kind_seen_parse(json_str(body, "seen")) >= 0;
 	case KIND_PROBE:
-		return json_str(body, "login") &&
-		       (strcmp(json_str(body, "login"), "accepted") == 0 || strcmp(json_str(body, "login"), "refused") == 0);
+		return kind_login_parse(json_str(body, "login")) >= 0;
 	case KIND_DISCONNECT:
 		return json_int(body, "left", -1) >= 0 && json_int(body, "left", -1) <= UINT32_MAX;
 	case KIND_NOW:

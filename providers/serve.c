@@ -243,7 +243,7 @@ static enum kind_rc do_probe(struct serve *s, const struct request *r, json_t *a
 {
 	enum kind_login login = KIND_REFUSED;
 	enum kind_rc rc = s->p->probe(s->session, &r->call, &r->n, &login, e);
-	json_put_str(answer, "login", login == KIND_ACCEPTED ? "accepted" : "refused");
+	json_put_str(answer, "login", kind_login_name(login));
 	return rc;
 }
 
