@@ -48,12 +48,13 @@ load rig
   [ "$(json 'd["format"]')" = 1 ]
   [ "$(json '[(r["secret"], r["state"], r["reason"], r["version"], r["previous"]) for r in d["rotations"]]')" = \
     "[('$ID', 'done', 'spring cleaning', 2, 1)]" ]
-  [ "$(json 'sorted(set("id secret reason actor state version previous waits_for until held_because next undo_until
-    evidence steps".split()) - set(d["rotations"][0]))')" = '[]' ]
+  [ "$(json 'sorted(set("""id secret reason actor state version previous waits_for until held_because next
+    undo_until evidence steps""".split()) - set(d["rotations"][0]))')" = '[]' ]
   [ "$(json 'sorted(set("step target state class attempts started ended receipt error".split())
     - set(d["rotations"][0]["steps"][0]))')" = '[]' ]
-  [ "$(json '[s for s in "authorize generate issue probe distribute confirm overlap drain suspend revoke prove close"
-    .split() if s not in [t["step"] for t in d["rotations"][0]["steps"] if t["state"] == "done"]]')" = '[]' ]
+  [ "$(json '[s
+    for s in "authorize generate issue probe distribute confirm overlap drain suspend revoke prove close".split()
+    if s not in [t["step"] for t in d["rotations"][0]["steps"] if t["state"] == "done"]]')" = '[]' ]
   [ "$(versions revoked)" = 1 ]
   read -r user password <<<"$(first)"
   [ "$(log_in "$user" "$password")" = refused ]
