@@ -61,17 +61,28 @@ struct state_leaf { /* absent: NULL, 0, -1. v, seq, ts, actor, host and home are
 	uint32_t version, attempt;
 	int64_t policy_max_age;
 };
-bool state_log(struct state *, const struct state_leaf *, struct err *) MUST_CHECK; /* in a transaction */
+/* In a transaction. A reason or receipt over 16 KiB becomes a blob, "sha256:HEX:SIZE" stands in its place; other texts are
+ * cut ("...") so that the leaf fits. */
+bool state_log(struct state *, const struct state_leaf *, struct err *) MUST_CHECK;
 bool state_head(struct state *, char **ret_note, struct tlog_checkpoint *ret, struct err *) MUST_CHECK; /* newest */
 int64_t state_last_leaf_ms(struct state *); /* `ts` of the newest leaf, -1 none: a wall clock behind it is wrong */
 typedef bool state_leaf_fn(void *arg, uint64_t seq, const char *leaf, size_t len, struct err *);
+/* Leaves from..to-1. */
 bool state_leaves(struct state *, uint64_t from, uint64_t to, state_leaf_fn *, void *arg, struct err *) MUST_CHECK;
 tlog_subtree state_subtree; /* arg: struct state * */
 /* Texts over 16 KiB (plans) by their SHA-256, exported with the log. */
 bool state_blob_put(struct state *, const char *text, size_t len, char ret_sha[65], struct err *) MUST_CHECK;
 bool state_blob_get(struct state *, const char *sha, char **ret, size_t *ret_len, struct err *) MUST_CHECK;
+typedef bool state_blob_fn(void *arg, const char *sha, const char *text, size_t len, struct err *);
+bool state_blobs(struct state *, state_blob_fn *, void *arg, struct err *) MUST_CHECK;
 typedef bool state_head_fn(void *arg, uint64_t size, const char *note, struct err *);
-bool state_heads(struct state *, state_head_fn *, void *arg, struct err *) MUST_CHECK;
+bool state_heads(struct state *, state_head_fn *, void *arg, struct err *) MUST_CHECK; /* by size */
+bool state_head_at(struct state *, uint64_t size, char **ret_note, struct err *) MUST_CHECK; /* NULL: none of that size */
+/* Verifies a head by the log's key under the origin that it names: the current or an earlier one, or any_origin. */
+bool state_head_open(struct state *, const char *note, bool any_origin, struct tlog_checkpoint *ret, struct err *) MUST_CHECK;
+const struct tlog_vkey *state_vkey(const struct state *); /* borrowed; its name is the current origin */
+/* Begins a new origin, in a transaction: the key stays, its name and all heads from now on are the new one's. */
+bool state_origin_set(struct state *, const char *origin, struct err *) MUST_CHECK;
 
 /* ---- secrets */
 struct state_secret {
