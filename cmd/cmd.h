@@ -12,7 +12,7 @@
 enum cmd_complete { CMD_WORD, CMD_FILES, CMD_DIRS, CMD_SECRETS, CMD_ROTATIONS, CMD_KINDS, CMD_CONSUMERS };
 
 struct cmd_option {        /* a table ends with {0} */
-	const char *name;      /* "reason", shown as --reason */
+	const char *name;      /* "reason", shown as --reason; NULL where there is a letter only */
 	char letter;           /* 'n', 0 none */
 	const char *arg;       /* "TEXT"; NULL: a switch; "[confirmed|done]" in brackets: optional, given as --wait=done */
 	const char *help;      /* one line, lower case */
@@ -23,6 +23,7 @@ struct cmd_args {
 	const struct cmd *cmd;
 	int argc;              /* operands */
 	const char *const *argv;
+	const char **values;   /* one for each option of the row, see cmd_option */
 	struct home *home;     /* opened as cmd->needs says; NULL with CMD_NO_HOME */
 	const char *dir;       /* -C, NULL when not given */
 	struct print *print;

@@ -13,6 +13,7 @@ enum event_type {
 	EVENT_HELD,    /* message: why; hint: the literal next command */
 	EVENT_END,     /* state: done rolled_back failed waiting held; message; hint: next command or NULL */
 	EVENT_WARN,    /* message, hint */
+	EVENT_TICK,    /* nothing happened but time; about once a second, so that elapsed times move */
 };
 
 struct event {
