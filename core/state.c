@@ -466,6 +466,17 @@ const char *state_meta(struct state *s, const char *key)
 	return s->metas[i].text;
 }
 
+char *state_meta_copy(struct state *s, const char *key)
+{
+	static const char sql[] = "SELECT value FROM meta WHERE key = ?";
+	AUTO_Q q = { 0 };
+	bool row;
+	if (!state_q_open(&q, s, sql, NULL))
+		return NULL;
+	state_q_text(&q, key);
+	return state_q_next(&q, &row, NULL) && row ? state_q_dup(&q, 0) : NULL;
+}
+
 bool state_meta_blob(struct state *s, const char *key, unsigned char *ret, size_t *len, struct err *e)
 {
 	static const char sql[] = "SELECT value FROM meta WHERE key = ?";
@@ -487,12 +498,14 @@ bool state_meta_blob(struct state *s, const char *key, unsigned char *ret, size_
 
 bool state_meta_set(struct state *s, const char *key, const char *text, struct err *e)
 {
-	static const char sql[] = "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+	static const char put[] = "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+	static const char drop[] = "DELETE FROM meta WHERE key = ?";
 	AUTO_Q q = { 0 };
-	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
+	if (!state_must_write(s, e) || !state_q_open(&q, s, text ? put : drop, e))
 		return false;
 	state_q_text(&q, key);
-	state_q_text(&q, text);
+	if (text)
+		state_q_text(&q, text);
 	return state_q_run(&q, e);
 }
 

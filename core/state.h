@@ -42,6 +42,8 @@ void state_close(struct state *);
 void state_keys(struct state *, const unsigned char *log_sk, const struct seal *);
 /* Meta: home, origin, machine, owner, wrapped, vkey, ... NULL when absent; borrowed until the next call for the same key. */
 const char *state_meta(struct state *, const char *key);
+/* The same for keys of any length and number ("source/ID": the file that declared ID); the caller frees. */
+char *state_meta_copy(struct state *, const char *key);
 bool state_meta_blob(struct state *, const char *key, unsigned char *ret, size_t *len, struct err *) MUST_CHECK;
 bool state_meta_set(struct state *, const char *key, const char *text, struct err *) MUST_CHECK; /* in a transaction; NULL removes it */
 
