@@ -51,7 +51,7 @@ static const char *source_of(const struct apply *a, const struct load_secret *s)
 static bool from_these_files(const struct apply *a, const char *id)
 {
 	AUTO_FREE char *key = inventory_source_key(id);
-	const char *source = state_meta(a->home->state, key);
+	AUTO_FREE char *source = state_meta_copy(a->home->state, key);
 	for (size_t i = 0; source && i < a->n_files; i++)
 		if (strcmp(source, a->sources[i]) == 0)
 			return true;
@@ -106,7 +106,7 @@ static bool remember_source(struct apply *a, const struct load_secret *s, struct
 {
 	const char *source = source_of(a, s);
 	AUTO_FREE char *key = inventory_source_key(s->id);
-	const char *before = state_meta(a->home->state, key);
+	AUTO_FREE char *before = state_meta_copy(a->home->state, key);
 	return (before && strcmp(before, source) == 0) || state_meta_set(a->home->state, key, source, e);
 }
 
