@@ -53,6 +53,7 @@ struct kind {
 	const char *name;                /* `postgres`, `vault.kv2` */
 	const char *summary;             /* one line */
 	unsigned roles;                  /* kind_role bits */
+	bool reads_back;                 /* look with `read` tells what a consumer holds */
 	const char *secret_type;         /* default `type` of a secret whose authority this is */
 	const char *overlap, *evidence;  /* for people: what it has, in a line each; NULL where no authority */
 	const struct schema_key *params;

@@ -176,10 +176,10 @@ static enum turn ask(struct rb *rb, const struct rb_row *r, struct rb_act *act, 
 	rb->v.asked = true;
 	rb->v.have = false;
 	rb->v.question = verb;
-	rb->v.fenced = at == RB_AUTHORITY ? rb->in_doubt : r->phase == RB_LOOK;
+	rb->v.fenced = at == RB_AUTHORITY && rb->in_doubt;
 	*act = (struct rb_act){ .what = RB_CALL, .row = (size_t)(r - rb->rows), .verb = verb, .at = at, .old = r->old,
 		.target = r->target, .endpoint = at == RB_AUTHORITY ? (uint16_t)part : 0,
-		.fence = rb->v.fenced };
+		.fence = rb->v.fenced || (at != RB_AUTHORITY && r->phase == RB_LOOK) };
 	return STOP;
 }
 
@@ -281,6 +281,17 @@ static struct rb_row *find(struct rb *rb, enum rb_step step)
 static bool one_slot(const struct rb *rb)
 {
 	return rb->facts.slots == 1;
+}
+
+const char *rb_unsupported(const struct kind_facts *f)
+{
+	if (f->staged)
+		return "a version that is staged first";
+	if (f->makes_value || f->put == KIND_ONE_SHOT)
+		return "a value that the authority makes";
+	if (f->grace_ms > 0)
+		return "a grace that the authority ends by itself";
+	return f->usage == KIND_REMEMBERED ? "a last use that the authority remembers" : NULL;
 }
 
 /* ---- laying out rows */
@@ -1013,7 +1024,7 @@ static void finish(struct rb *rb)
 	}
 }
 
-static bool unsaved(const struct rb *rb)
+bool rb_unsaved(const struct rb *rb)
 {
 	bool dirty = rb->dirty;
 	for (size_t i = 0; i < rb->n; i++)
@@ -1055,7 +1066,7 @@ void rb_next(struct rb *rb, const struct rb_answer *a, const struct rb_now *now,
 			rb->v = nothing_yet((size_t)(r - rb->rows));
 		turn = table[r->step].run(rb, r, now, ret);
 	}
-	if (rb->flush || (ret->what != RB_CALL && unsaved(rb)))
+	if (rb->flush || (ret->what != RB_CALL && rb_unsaved(rb)))
 		*ret = (struct rb_act){ .what = RB_COMMIT, .verb = -1 };
 }
 
@@ -1090,6 +1101,28 @@ void rb_release(struct rb *rb)
 	if (r->phase == RB_ACT || r->phase == RB_ASK)
 		r->phase = table[r->step].act >= 0 && rb_row_at(r) != RB_CORE && r->state == RB_RUNNING ? RB_LOOK : r->phase;
 	touch(r);
+}
+
+bool rb_hurry(struct rb *rb)
+{
+	struct rb_row *revoke = find(rb, RB_REVOKE);
+	if (rb->back || !revoke || revoke->state != RB_PENDING)
+		return false;
+	for (struct rb_row *r = rb->rows; r < revoke; r++)
+		if (r->step <= RB_CONFIRM && (r->state == RB_PENDING || r->state == RB_RUNNING) && !rb->force)
+			return false;
+	for (struct rb_row *r = rb->rows; r < revoke; r++) {
+		bool waits = r->step == RB_OVERLAP || r->step == RB_DRAIN || r->step == RB_CONFIRM || r->step == RB_SUSPEND;
+		if (!waits || (r->state != RB_PENDING && r->state != RB_RUNNING))
+			continue;
+		if (r->step == RB_SUSPEND && r->state == RB_RUNNING && r->phase == RB_SOAK)
+			r->state = RB_DONE;
+		else if (r->step != RB_SUSPEND || r->state == RB_PENDING)
+			r->state = RB_SKIPPED;
+		touch(r);
+	}
+	rb->v = nothing_yet(SIZE_MAX);
+	return true;
 }
 
 static void insert(struct rb *rb, size_t at, enum rb_step step, uint16_t target)

@@ -87,7 +87,7 @@ struct rb_shape {             /* what rows there are */
 
 struct rb_volatile {          /* of this process, for the row at hand */
 	size_t row;
-	bool asked, have, fenced; /* a question is out; its answer is in; it carries the fence */
+	bool asked, have, fenced; /* a question is out; its answer is in; it fences the authority */
 	int question;             /* verb of the question, -1 none */
 	int64_t poll_at, backoff; /* CLOCK_BOOTTIME; -1, 0 */
 	int64_t clean_since, last_sample;
@@ -153,6 +153,9 @@ void rb_plan(struct rb *, int64_t now_wall);
  * the figures durable, then calls rb_committed and rb_next again. */
 void rb_next(struct rb *, const struct rb_answer *answer, const struct rb_now *, struct rb_act *ret);
 void rb_committed(struct rb *);
+bool rb_unsaved(const struct rb *);
+/* Goes straight to revoke: what only waits before it is left out. False: it is not that far (a receipt is missing). */
+bool rb_hurry(struct rb *);
 /* A process takes a durable rotation up: running rows will be looked at first, fenced. */
 void rb_resume(struct rb *, const struct rb_now *);
 /* A held rotation is to be tried again. */
@@ -166,6 +169,9 @@ void rb_hold(struct rb *, enum rb_why);
 bool rb_join(struct rb *, uint16_t consumer, const struct rb_now *);
 void rb_leave(struct rb *, uint16_t consumer, const struct rb_now *);
 void rb_clear(struct rb *);
+
+/* What of a provider's facts this runbook cannot carry out, in words; NULL: it can. */
+const char *rb_unsupported(const struct kind_facts *);
 
 /* How much of a wait is left, by provable time; rebases what can be. */
 int64_t rb_wait_left(struct rb_wait *, const struct rb_now *);

@@ -1,0 +1,638 @@
+/* Questions to providers: a helper process per target, opened with the credential that its reference leads to. A call
+ * never blocks: it is begun here, and received when its helper's descriptor is readable. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine_run.h"
+
+#include "buf.h"
+#include "clock.h"
+#include "json.h"
+#include "mem.h"
+
+#define CREDENTIAL_MAX ((size_t)64 * 1024)
+
+/* ---- targets */
+
+static void target(struct run *r, const struct kind *kind, json_t *params, const json_t *auth, const char *name)
+{
+	r->targets = mem_grow(r->targets, r->n_targets + 1, sizeof *r->targets);
+	r->targets[r->n_targets++] = (struct run_target){ .kind = kind, .params = params, .auth = auth, .name = name };
+}
+
+static json_t *command_params(const json_t *argv, const char *as)
+{
+	return json_pack("{s:O,s:b}", "command", (json_t *)argv, as, 1);
+}
+
+/* Authority, stores, consumers; then each consumer's confirm commands and health commands, in the order declared. */
+bool engine_call_targets(struct run *r)
+{
+	const struct decl *d = &r->decl;
+	engine_call_end(r);
+	json_t *authority = json_copy((json_t *)d->authority.params);
+	json_put_str(authority, "probe_query", d->policy.probe_query);
+	target(r, d->authority.kind, authority, d->authority.auth, d->authority.name);
+	for (size_t i = 0; i < d->n_stores; i++)
+		target(r, d->stores[i].kind, json_copy((json_t *)d->stores[i].params), d->stores[i].auth, d->stores[i].name);
+	for (size_t i = 0; i < d->n_consumers; i++)
+		target(r, d->consumers[i].t.kind, json_copy((json_t *)d->consumers[i].t.params), d->consumers[i].t.auth,
+		       d->consumers[i].t.name);
+	const struct kind *command = kind_find("command");
+	for (size_t i = 0; i < d->n_consumers; i++)
+		for (size_t k = 0; k < d->consumers[i].n_confirms; k++)
+			if (d->consumers[i].confirms[k].kind == DECL_CONFIRM_COMMAND)
+				target(r, command, command_params(d->consumers[i].confirms[k].argv, "receipt"), NULL, d->consumers[i].t.name);
+	for (size_t i = 0; i < d->n_consumers; i++) {
+		size_t k;
+		json_t *h;
+		json_array_foreach((json_t *)d->consumers[i].health, k, h)
+			target(r, command, command_params(json_object_get(h, "command"), "receipt"), NULL, d->consumers[i].t.name);
+	}
+	return command != NULL;
+}
+
+static struct run_target *confirm_target(struct run *r, size_t consumer, size_t form)
+{
+	size_t at = 1 + r->decl.n_stores + r->decl.n_consumers;
+	for (size_t i = 0; i < r->decl.n_consumers; i++)
+		for (size_t k = 0; k < r->decl.consumers[i].n_confirms; k++) {
+			if (i == consumer && k == form)
+				return &r->targets[at];
+			at += r->decl.consumers[i].confirms[k].kind == DECL_CONFIRM_COMMAND;
+		}
+	return NULL;
+}
+
+static struct run_target *health_target(struct run *r, size_t which)
+{
+	return &r->targets[r->n_targets - r->rb.n_health + which];
+}
+
+static void target_close(struct run_target *t)
+{
+	helper_end(t->helper);
+	t->helper = NULL;
+	t->open = false;
+}
+
+void engine_call_end(struct run *r)
+{
+	for (size_t i = 0; i < r->n_targets; i++) {
+		target_close(&r->targets[i]);
+		json_decref(r->targets[i].params);
+	}
+	free(r->targets);
+	r->targets = NULL;
+	r->n_targets = 0;
+	r->calling = NULL;
+	helper_end(r->fetcher);
+	r->fetcher = NULL;
+}
+
+/* ---- requests */
+
+static json_t *request_new(struct run *r, enum kind_verb verb, const char *step)
+{
+	json_t *q = json_pack("{s:s,s:s,s:s}", "verb", kind_verb_name(verb), "home", r->engine->home->id, "secret", r->secret.id);
+	AUTO_FREE char *tag = mem_printf("%s/%s/%u", r->rotation.id, step, r->rb.attempt);
+	json_put_str(q, "tag", tag);
+	return q;
+}
+
+/* What a version is to a target: its public handle, and its fields with those that consumers may ask for besides. */
+static json_t *cred_json(const struct run *r, const struct state_version *v, const struct fields *value)
+{
+	AUTO_FREE char *number = mem_printf("%u", v->n);
+	json_t *fields = value ? json_from_fields(value) : json_null();
+	if (value) {
+		json_put_str(fields, "version", number);
+		json_put_str(fields, "rotation", v->rotation[0] ? v->rotation : r->rotation.id);
+		json_put_str(fields, "fingerprint", v->fp);
+	}
+	bool legacy = r->decl.adopt && v->handle[0] && strcmp(v->handle, r->decl.adopt) == 0;
+	return json_pack("{s:I,s:s?,s:o,s:s?}", "n", legacy ? (json_int_t)0 : (json_int_t)v->n, "handle",
+	                 v->handle[0] ? v->handle : NULL, "value", fields, "rotation", v->rotation[0] ? v->rotation : NULL);
+}
+
+static json_t *version_cred(const struct run *r, bool old)
+{
+	return old ? cred_json(r, &r->old, r->old_value) : cred_json(r, &r->new, r->new_value);
+}
+
+static void answer_now(struct run *r, enum kind_rc rc, bool yes)
+{
+	r->answer = (struct rb_answer){ .rc = rc, .yes = yes, .last_ms = -1, .now_ms = -1 };
+	r->have_answer = true;
+	r->status = RUN_READY;
+	r->calling = NULL;
+	json_decref(r->request);
+	r->request = NULL;
+}
+
+static void fail_call(struct run *r, enum kind_rc rc, const struct err *e)
+{
+	engine_run_say(&r->last_error, "%s", e->message);
+	if (!r->planned) {
+		struct helper_answer a = { .rc = rc, .error = *e };
+		r->calling = NULL;
+		json_decref(r->request);
+		r->request = NULL;
+		r->status = RUN_READY;
+		r->series->answer(r, &a);
+		return;
+	}
+	answer_now(r, rc, false);
+}
+
+static enum kind_rc class_of(const struct err *e)
+{
+	return e->code == ERR_TEMPORARY ? KIND_TEMPORARY : KIND_PERMANENT;
+}
+
+/* ---- credentials that rotor itself needs */
+
+static size_t auth_count(const struct run_target *t)
+{
+	return t->auth ? json_array_size(t->auth) : 0;
+}
+
+static bool read_credential(int fd, const char *what, struct fields *to, struct err *e)
+{
+	AUTO_BUF b = BUF_INIT(CREDENTIAL_MAX);
+	if (!buf_read_fd(&b, fd, what, e))
+		return false;
+	if (b.len && b.data[b.len - 1] == '\n')
+		b.len--;
+	return fields_set(to, "password", b.len ? b.data : "", b.len, e);
+}
+
+static bool credential_of_secret(struct run *r, const char *id, struct fields **ret, struct err *e)
+{
+	struct state *st = r->engine->home->state;
+	struct state_secret s = { 0 };
+	bool found = false;
+	if (!state_secret_get(st, id, &s, &found, e))
+		return false;
+	bool ok = found && s.version && state_value_get(st, s.row, s.id, s.version, ret, e) && *ret;
+	if (!ok)
+		err_set(e, ERR_FAILED, "the credential in secret '%s' is not known to this home", id);
+	state_secret_clear(&s);
+	return ok;
+}
+
+/* One reference that needs no other process. *ret NULL: nothing to log in with (a command's comes later). */
+static bool credential(struct run *r, const json_t *ref, struct fields **ret, struct err *e)
+{
+	const char *id = json_str(ref, "secret"), *path = json_str(ref, "file");
+	if (id)
+		return credential_of_secret(r, id, ret, e);
+	if (json_bool(ref, "self")) {
+		*ret = fields_copy(r->calling->auth_at % 2 && r->new_value ? r->new_value : r->old_value ? r->old_value : r->new_value);
+		return *ret || err_set(e, ERR_FAILED, "'%s' has no current version to log in with", r->secret.id);
+	}
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fcntl((int)json_int(ref, "fd", -1), F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return err_sys(e, ERR_FAILED, errno, "cannot open the credential '%s'", path ? path : "fd");
+	AUTO_FIELDS *f = fields_new();
+	bool ok = (path || lseek(fd, 0, SEEK_SET) >= 0 || errno == ESPIPE) && read_credential(fd, path ? path : "fd", f, e);
+	close(fd);
+	if (ok)
+		*ret = STEAL(f);
+	return ok;
+}
+
+static void wire(struct run *r, struct helper *h, json_t *q)
+{
+	struct err e;
+	if (helper_send(h, q, clock_boot() + ENGINE_CALL_MS, &e))
+		return;
+	target_close(r->calling);
+	fail_call(r, KIND_TEMPORARY, &e);
+}
+
+static void open_with(struct run *r, const struct fields *auth)
+{
+	struct run_target *t = r->calling;
+	AUTO_JSON *q = request_new(r, KIND_OPEN, "open");
+	json_object_set(q, "params", t->params);
+	json_object_set_new(q, "auth", auth ? json_from_fields(auth) : json_null());
+	r->opening = true;
+	wire(r, t->helper, q);
+}
+
+static void fetch(struct run *r, const json_t *ref)
+{
+	struct err e;
+	AUTO_JSON *q = request_new(r, KIND_OPEN, "credential");
+	json_object_set_new(q, "params", command_params(json_object_get(ref, "command"), "credential"));
+	r->crediting = true;
+	if (!helper_start("command", -1, &r->fetcher, &e)) {
+		fail_call(r, KIND_TEMPORARY, &e);
+		return;
+	}
+	wire(r, r->fetcher, q);
+}
+
+/* Starts the target's helper and opens its session, or sends the request if that has been done. */
+static void send(struct run *r)
+{
+	struct run_target *t = r->calling;
+	struct err e;
+	r->status = RUN_CALLING;
+	r->opening = r->crediting = false;
+	if (t->helper && !helper_alive(t->helper))
+		target_close(t);
+	if (t->open) {
+		wire(r, t->helper, r->request);
+		return;
+	}
+	if (!t->helper && !helper_start(t->kind->name, r->lease, &t->helper, &e)) {
+		fail_call(r, KIND_TEMPORARY, &e);
+		return;
+	}
+	const json_t *ref = auth_count(t) ? json_array_get(t->auth, t->auth_at % auth_count(t)) : NULL;
+	AUTO_FIELDS *auth = NULL;
+	if (ref && json_object_get(ref, "command"))
+		fetch(r, ref);
+	else if (ref && !credential(r, ref, &auth, &e))
+		fail_call(r, class_of(&e), &e);
+	else
+		open_with(r, auth);
+}
+
+/* ---- the runbook's calls */
+
+static json_t *verb_request(struct run *r, enum kind_verb verb, bool old, unsigned endpoint)
+{
+	const struct rb_row *row = &r->rb.rows[r->act.row];
+	json_t *q = request_new(r, verb, rb_step_name((enum rb_step)row->step));
+	json_object_set_new(q, "n", version_cred(r, old));
+	json_put_int(q, "endpoint", endpoint);
+	if (r->act.fence) {
+		AUTO_FREE char *fence = mem_printf("%s/%u", r->rotation.id, r->rb.attempt);
+		json_put_str(q, "fence", fence);
+	}
+	if (r->cursor[0])
+		json_put_str(q, "cursor", r->cursor);
+	if (verb == KIND_PUT) {
+		bool has = old ? r->new.n : r->old.n;
+		json_object_set_new(q, "prev", has ? version_cred(r, !old) : json_null());
+		if (row->step == RB_ISSUE)
+			json_put_str(q, "expect", r->expect);
+	}
+	return q;
+}
+
+static void call(struct run *r, struct run_target *t, json_t *q)
+{
+	json_decref(r->request);
+	r->request = q;
+	r->calling = t;
+	send(r);
+}
+
+static void usage_call(struct run *r, bool old, unsigned endpoint, const char *application_name, const char *client)
+{
+	json_t *q = verb_request(r, KIND_USAGE, old, endpoint);
+	json_object_set_new(q, "creds", json_pack("[o]", version_cred(r, old)));
+	json_object_set_new(q, "filter", json_pack("{s:s?,s:s?}", "application_name", application_name, "client", client));
+	call(r, &r->targets[0], q);
+}
+
+/* A consumer's receipt is all of its forms together; the next form is asked when one has said yes. */
+static void receipt_call(struct run *r)
+{
+	const struct decl_consumer *c = &r->decl.consumers[r->act.target];
+	bool sees = r->rb.facts.usage == KIND_SAMPLED;
+	static const struct decl_confirm by_sessions = { .kind = DECL_CONFIRM_AUTHORITY, .min = 1 }, by_person = { .kind = DECL_CONFIRM_MANUAL };
+	if (r->receipt_at >= (c->n_confirms ? c->n_confirms : 1)) {
+		r->receipt_at = 0;
+		answer_now(r, KIND_OK, true);
+		return;
+	}
+	const struct decl_confirm *f = c->n_confirms ? &c->confirms[r->receipt_at] : sees ? &by_sessions : &by_person;
+	int64_t wanted = (r->act.old ? r->old : r->new).n;
+	switch (f->kind) {
+	case DECL_CONFIRM_COMMAND:
+		call(r, confirm_target(r, r->act.target, r->receipt_at), verb_request(r, KIND_LOOK, r->act.old, 0));
+		break;
+	case DECL_CONFIRM_AUTHORITY:
+		usage_call(r, r->act.endpoint >= r->rb.endpoints ? !r->act.old : r->act.old, r->act.endpoint % r->rb.endpoints,
+		           f->application_name, f->client);
+		break;
+	case DECL_CONFIRM_MANUAL:
+		if (json_int(r->manual, c->t.name, 0) != wanted) {
+			r->receipt_at = 0;
+			engine_run_say(&r->last_error, "a person must say so: rotor rotate --confirm %s %s", c->t.name, r->rotation.secret);
+			answer_now(r, KIND_OK, false);
+			break;
+		}
+		r->receipt_at++;
+		receipt_call(r);
+	}
+}
+
+/* Sessions of the version wanted are summed over all endpoints; with `none_old`, then those of the other one. */
+static void receipt_usage(struct run *r, uint32_t sessions)
+{
+	const struct decl_consumer *c = &r->decl.consumers[r->act.target];
+	int64_t min = c->n_confirms ? c->confirms[r->receipt_at].min : 1;
+	bool none_old = c->n_confirms && c->confirms[r->receipt_at].none_old && r->rb.shape.has_old;
+	unsigned e = r->rb.endpoints;
+	bool others = r->act.endpoint >= e;
+	r->receipt_sessions += sessions;
+	r->act.endpoint++;
+	if (r->act.endpoint == e || r->act.endpoint == 2 * e) {
+		bool yes = others ? r->receipt_sessions == 0 : r->receipt_sessions >= min;
+		r->receipt_sessions = 0;
+		if (!yes) {
+			r->receipt_at = 0;
+			answer_now(r, KIND_OK, false);
+			return;
+		}
+		if (others || !none_old) {
+			r->receipt_at++;
+			r->act.endpoint = 0;
+		}
+	}
+	receipt_call(r);
+}
+
+static struct run_target *kept_target(struct run *r)
+{
+	return &r->targets[1 + r->decl.n_stores + r->act.target];
+}
+
+static char *kept_name(const struct run *r, const struct run_target *t)
+{
+	return mem_printf("%s/%s", r->rotation.id, t->name);
+}
+
+/* A first put replaces something that no version knows: it is read and sealed before. */
+static bool keeps_first(struct run *r)
+{
+	const struct rb_row *row = &r->rb.rows[r->act.row];
+	if (row->step != RB_DISTRIBUTE || row->undo || r->rb.shape.has_old || r->act.verb != KIND_PUT || !kept_target(r)->kind->reads_back)
+		return false;
+	AUTO_FREE char *name = kept_name(r, kept_target(r));
+	return !r->kept_for || strcmp(r->kept_for, name) != 0;
+}
+
+static void consumer_call(struct run *r, struct run_target *t)
+{
+	if (keeps_first(r)) {
+		json_t *q = verb_request(r, KIND_LOOK, false, 0);
+		json_put_bool(q, "read", true);
+		r->keeping = true;
+		call(r, t, q);
+		return;
+	}
+	if (r->act.verb != RB_UNPUT) {
+		call(r, t, verb_request(r, (enum kind_verb)r->act.verb, r->act.old, 0));
+		return;
+	}
+	struct err e;
+	AUTO_FIELDS *before = NULL;
+	AUTO_FREE char *name = kept_name(r, t);
+	if (!state_kept_get(r->engine->home->state, r->secret.row, r->secret.id, name, &before, &e)) {
+		fail_call(r, KIND_TEMPORARY, &e);
+		return;
+	}
+	json_t *q = verb_request(r, KIND_DROP, false, 0);
+	size_t len = 0;
+	const char *content = fields_get(before, "content", &len);
+	if (content)
+		json_object_set_new(json_object_get(json_object_get(q, "n"), "value"), "content", json_stringn(content, len));
+	call(r, t, q);
+}
+
+void engine_call_begin(struct run *r)
+{
+	const struct rb_act *a = &r->act;
+	r->receipt_at = r->receipt_sessions = 0;
+	if (a->verb == RB_RECEIPT) {
+		receipt_call(r);
+	} else if (a->verb == RB_HEALTH) {
+		call(r, health_target(r, a->target), verb_request(r, KIND_LOOK, false, 0));
+	} else if (a->verb == KIND_USAGE) {
+		usage_call(r, a->old, a->endpoint, NULL, NULL);
+	} else if (a->at == RB_AUTHORITY) {
+		call(r, &r->targets[0], verb_request(r, (enum kind_verb)a->verb, a->old, a->endpoint));
+	} else if (a->at == RB_STORES && a->verb != RB_UNPUT) {
+		call(r, &r->targets[1 + a->target], verb_request(r, (enum kind_verb)a->verb, a->old, 0));
+	} else {
+		size_t base = a->at == RB_STORES ? 1 : 1 + r->decl.n_stores;
+		consumer_call(r, &r->targets[base + a->target]);
+	}
+}
+
+void engine_call_verb(struct run *r, size_t at, enum kind_verb verb, unsigned endpoint, bool read, enum run_which which,
+                      const char *handle)
+{
+	json_t *q = request_new(r, verb, "authorize");
+	json_put_int(q, "endpoint", endpoint);
+	json_put_bool(q, "read", read);
+	if (which != RUN_NEITHER)
+		json_object_set_new(q, "n", version_cred(r, which == RUN_OLD));
+	else if (handle)
+		json_object_set_new(q, "n", json_pack("{s:i,s:s,s:n}", "n", 0, "handle", handle, "value"));
+	call(r, &r->targets[at], q);
+}
+
+/* ---- answers */
+
+static enum kind_seen seen_of(const json_t *body)
+{
+	int seen = kind_seen_parse(json_str(body, "seen"));
+	return seen < 0 ? KIND_FOREIGN : (enum kind_seen)seen;
+}
+
+static void note_made(struct run *r, const json_t *made)
+{
+	const char *receipt = json_str(made, "receipt"), *cursor = json_str(made, "cursor");
+	snprintf(r->cursor, sizeof r->cursor, "%s", cursor ? cursor : "");
+	if (receipt && *receipt) {
+		engine_run_texts(r);
+		engine_run_say(&r->texts[r->act.row].receipt, "%s", receipt);
+	}
+}
+
+static void keep(struct run *r, const struct helper_answer *a)
+{
+	struct err e;
+	struct fields *before = NULL;
+	r->keeping = false;
+	const json_t *value = json_object_get(json_object_get(a->body, "made"), "value");
+	if (a->rc != KIND_OK) {
+		fail_call(r, a->rc, &a->error);
+		return;
+	}
+	if (!json_is_object(value))
+		before = fields_new();
+	else if (!json_to_fields(value, &before, &e)) {
+		fail_call(r, KIND_PERMANENT, &e);
+		return;
+	}
+	free(r->kept_for);
+	r->kept_for = kept_name(r, r->calling);
+	fields_free(r->kept);
+	r->kept = before;
+	r->status = RUN_COMMITTING; /* durable before the file is touched */
+	r->calling = NULL;
+}
+
+static void sessions_seen(struct run *r, const json_t *body)
+{
+	json_t *first = json_array_get(json_object_get(body, "usage"), 0);
+	int64_t sessions = json_int(first, "sessions", -1);
+	const char *who = json_str(first, "detail");
+	/* an answer without a count is no evidence that nobody is there */
+	r->answer.sessions = sessions < 0 ? 1 : (uint32_t)sessions;
+	r->answer.last_ms = json_int(first, "last", -1);
+	if (r->answer.sessions && who && *who)
+		engine_run_say(&r->last_error, "%s", who);
+}
+
+static void take(struct run *r, const struct helper_answer *a)
+{
+	const json_t *body = a->body;
+	answer_now(r, a->rc, false);
+	struct rb_answer *to = &r->answer;
+	int login = kind_login_parse(json_str(body, "login"));
+	to->seen = seen_of(body);
+	to->login = login == KIND_ACCEPTED ? KIND_ACCEPTED : KIND_REFUSED;
+	to->now_ms = json_int(body, "now", -1);
+	if (a->rc != KIND_OK && a->rc != KIND_MORE) {
+		engine_run_say(&r->last_error, "%s", a->error.message);
+		engine_run_texts(r);
+		engine_run_say(&r->texts[r->act.row].error, "%s", a->error.message);
+		return;
+	}
+	if (r->act.verb == KIND_PROBE && login < 0)
+		to->rc = KIND_TEMPORARY; /* neither accepted nor refused is no answer */
+	note_made(r, json_object_get(body, "made"));
+	if (r->act.verb == KIND_DISCONNECT)
+		to->sessions = (uint32_t)json_int(body, "left", 1);
+	if (r->act.verb == KIND_USAGE)
+		sessions_seen(r, body);
+	if (r->act.verb == RB_HEALTH)
+		to->yes = to->seen == KIND_CURRENT;
+}
+
+static void receipt_answer(struct run *r, const struct helper_answer *a)
+{
+	if (a->rc != KIND_OK) {
+		r->receipt_at = 0;
+		take(r, a);
+		return;
+	}
+	json_t *usage = json_object_get(a->body, "usage");
+	if (usage) {
+		int64_t n = json_int(json_array_get(usage, 0), "sessions", 0);
+		receipt_usage(r, n > 0 ? (uint32_t)n : 0);
+	} else if (seen_of(a->body) == KIND_CURRENT) {
+		r->receipt_at++;
+		receipt_call(r);
+	} else {
+		r->receipt_at = 0;
+		answer_now(r, KIND_OK, false);
+	}
+}
+
+static void fetched(struct run *r, const struct helper_answer *a)
+{
+	struct err e;
+	AUTO_FIELDS *auth = NULL;
+	const json_t *value = json_object_get(json_object_get(a->body, "made"), "value");
+	bool opened = json_object_get(a->body, "made") == NULL;
+	if (a->rc == KIND_OK && opened) {
+		AUTO_JSON *q = request_new(r, KIND_LOOK, "credential");
+		json_put_bool(q, "read", true);
+		wire(r, r->fetcher, q);
+		return;
+	}
+	helper_end(r->fetcher);
+	r->fetcher = NULL;
+	r->crediting = false;
+	if (a->rc != KIND_OK)
+		fail_call(r, a->rc == KIND_AMBIGUOUS ? KIND_TEMPORARY : a->rc, &a->error);
+	else if (!json_to_fields(value, &auth, &e))
+		fail_call(r, KIND_PERMANENT, &e);
+	else
+		open_with(r, auth);
+}
+
+/* The session is open. Where there are several credentials to try, or the own one may be the new or the old, a question
+ * without effect tells whether this one is let in. */
+static void opened(struct run *r, const struct helper_answer *a)
+{
+	struct run_target *t = r->calling;
+	size_t several = auth_count(t) > 1 || (auth_count(t) && json_bool(json_array_get(t->auth, 0), "self")) ? 2 * auth_count(t) : 0;
+	bool refused = a->rc == KIND_PERMANENT;
+	if (refused && several && ++t->auth_at < several) {
+		target_close(t);
+		send(r);
+		return;
+	}
+	if (a->rc != KIND_OK) {
+		t->auth_at = 0;
+		target_close(t);
+		fail_call(r, a->rc == KIND_AMBIGUOUS ? KIND_TEMPORARY : a->rc, &a->error);
+		return;
+	}
+	if (several && !t->auth_checked && t == &r->targets[0]) {
+		t->auth_checked = true;
+		AUTO_JSON *q = request_new(r, KIND_NOW, "open");
+		wire(r, t->helper, q);
+		return;
+	}
+	t->open = true;
+	send(r);
+}
+
+struct helper *engine_call_waits(const struct run *r)
+{
+	if (r->status != RUN_CALLING || !r->calling)
+		return NULL;
+	return r->crediting ? r->fetcher : r->calling->helper;
+}
+
+static void answered(struct run *r, const struct helper_answer *a)
+{
+	if (r->crediting) {
+		fetched(r, a);
+	} else if (r->opening) {
+		opened(r, a);
+	} else {
+		if (a->rc == KIND_AMBIGUOUS) {
+			r->calling->auth_checked = false;
+			target_close(r->calling); /* its session bears an attempt that is dead now */
+		}
+		if (!r->planned) {
+			r->calling = NULL;
+			r->status = RUN_READY;
+			r->series->answer(r, a);
+		} else if (r->keeping) {
+			keep(r, a);
+		} else if (r->act.verb == RB_RECEIPT) {
+			receipt_answer(r, a);
+		} else {
+			take(r, a);
+		}
+	}
+}
+
+void engine_call_receive(struct run *r, int64_t now_boot)
+{
+	struct helper_answer a = { .rc = KIND_AMBIGUOUS };
+	struct helper *h = engine_call_waits(r);
+	if (!h || !helper_receive(h, now_boot, &a))
+		return;
+	answered(r, &a);
+	json_decref(a.body);
+}
