@@ -15,7 +15,8 @@
 #include "core/clock.h"
 #include "core/mem.h"
 
-#define LOWEST_COPY 64 /* descriptors are copied above every `to` first, so that no dup2 hits one that is still needed */
+/* Descriptors are copied above every `to` first, so that no dup2 hits one that is still needed. */
+#define LOWEST_COPY 64
 #define CHUNK 65536
 
 static bool attributes(posix_spawnattr_t *a)
@@ -23,7 +24,8 @@ static bool attributes(posix_spawnattr_t *a)
 	sigset_t all, none;
 	sigfillset(&all);
 	sigemptyset(&none);
-	return posix_spawnattr_setflags(a, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK) == 0 &&
+	const short flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+	return posix_spawnattr_setflags(a, flags) == 0 &&
 	       posix_spawnattr_setpgroup(a, 0) == 0 && posix_spawnattr_setsigdefault(a, &all) == 0 &&
 	       posix_spawnattr_setsigmask(a, &none) == 0;
 }
@@ -61,6 +63,11 @@ static bool copy_fds(const struct child_fd *fds, size_t n, int ret[], struct err
 	return true;
 }
 
+static bool passing(int why)
+{
+	return why == EAGAIN || why == ENOMEM || why == ETXTBSY;
+}
+
 bool child_spawn(const char *path, char *const argv[], char *const env[], const struct child_fd *fds, size_t n_fds,
                  pid_t *ret, struct err *e)
 {
@@ -74,8 +81,8 @@ bool child_spawn(const char *path, char *const argv[], char *const env[], const 
 	if (ok) {
 		posix_spawnattr_t attr;
 		posix_spawn_file_actions_t acts;
-		if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&acts) != 0 || !attributes(&attr) ||
-		    !actions(&acts, fds, copies, n_fds))
+		if (posix_spawnattr_init(&attr) != 0 || posix_spawn_file_actions_init(&acts) != 0 ||
+		    !attributes(&attr) || !actions(&acts, fds, copies, n_fds))
 			mem_out();
 		pid_t pid;
 		int why = posix_spawn(&pid, path, &acts, &attr, argv, env);
@@ -84,8 +91,7 @@ bool child_spawn(const char *path, char *const argv[], char *const env[], const 
 		if (why == 0)
 			*ret = pid;
 		else
-			ok = err_sys(e, why == EAGAIN || why == ENOMEM || why == ETXTBSY ? ERR_TEMPORARY : ERR_FAILED, why,
-			             "cannot start '%s'", path);
+			ok = err_sys(e, passing(why) ? ERR_TEMPORARY : ERR_FAILED, why, "cannot start '%s'", path);
 	}
 	for (size_t i = 0; i < n_fds; i++)
 		if (copies[i] >= 0)
@@ -145,7 +151,7 @@ static bool drain(struct run *r)
 	}
 }
 
-/* Until the program has ended. What it left running in the background may keep the pipe open: that is not waited for. */
+/* Until the program has ended. What it left running in the background may keep the pipe open and is not waited for. */
 static bool attend(struct run *r, struct err *e)
 {
 	for (;;) {

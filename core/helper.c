@@ -39,7 +39,8 @@ bool helper_start(const char *kind, int lease, struct helper **ret, struct err *
 		return err_sys(e, ERR_TEMPORARY, errno, "cannot make a socket for a helper of kind '%s'", kind);
 	AUTO_FREE char *name = mem_dup("rotor-helper"), *which = mem_dup(kind);
 	char *argv[] = { name, which, NULL }, *env[] = { NULL };
-	const struct child_fd fds[] = { { -1, 0 }, { -1, 1 }, { -1, 2 }, { pair[1], HELPER_FD }, { lease, HELPER_LEASE } };
+	const struct child_fd fds[] = { { -1, 0 }, { -1, 1 }, { -1, 2 }, { pair[1], HELPER_FD },
+		{ lease, HELPER_LEASE } };
 	pid_t pid = -1;
 	bool ok = child_spawn("/proc/self/exe", argv, env, fds, lease >= 0 ? 5 : 4, &pid, e);
 	close(pair[1]);
@@ -179,7 +180,8 @@ static bool usage_fits(const json_t *usage, size_t n)
 		return false;
 	json_array_foreach((json_t *)usage, i, u) {
 		int64_t sessions = json_int(u, "sessions", -1);
-		if (sessions < 0 || sessions > UINT32_MAX || json_int(u, "last", -2) < -1 || !text_fits(u, "detail", 128))
+		if (sessions < 0 || sessions > UINT32_MAX || json_int(u, "last", -2) < -1 ||
+		    !text_fits(u, "detail", 128))
 			return false;
 	}
 	return true;
@@ -204,7 +206,8 @@ static bool plan_fits(const json_t *body)
 static bool items_fit(const json_t *items)
 {
 	static const char *const texts[] = { "tag", "mark", "mark_home", "mark_state" };
-	static const char *const numbers[] = { "mark_version", "created", "used", "sessions", "can_login", "has_value" };
+	static const char *const numbers[] = { "mark_version", "created", "used", "sessions", "can_login",
+		"has_value" };
 	size_t i;
 	json_t *item;
 	if (!json_is_array(items))

@@ -37,7 +37,7 @@ struct helper_answer {
 bool helper_start(const char *kind, int lease, struct helper **ret, struct err *) MUST_CHECK;
 /* Ends it: closes the socket, kills what does not leave at once, reaps. Takes NULL. */
 void helper_end(struct helper *);
-/* Sends one request (id is set here); one at a time. `request` is borrowed. False: nothing was sent. */
+/* Sends one request (id and deadline are set here); one at a time. `request` is borrowed. False: nothing was sent. */
 bool helper_send(struct helper *, json_t *request, int64_t deadline_boot_ms, struct err *) MUST_CHECK;
 bool helper_busy(const struct helper *);   /* a request is under way */
 bool helper_alive(const struct helper *);  /* false after it was killed, died, or misbehaved: end it and start another */

@@ -1,5 +1,5 @@
-/* A program as a consumer: it gets the fields on its standard input. The engine uses the same kind for the programs that
- * answer `confirm` and `health` (internal parameter `receipt`) and that give credentials (`credential`). */
+/* A program as a consumer: it gets the fields on its standard input. The engine uses the same kind for the programs
+ * that answer `confirm` and `health` (internal parameter `receipt`) and that give credentials (`credential`). */
 #include "providers/provider.h"
 
 #include <errno.h>
@@ -94,7 +94,15 @@ static bool run(const struct provider_session *s, const struct provider_call *ca
 	AUTO_FREE char *version = mem_printf("ROTOR_VERSION=%u", n->n);
 	AUTO_FREE char *rotation = n->rotation ? mem_printf("ROTOR_ROTATION=%s", n->rotation) : NULL;
 	char *env[] = { secret, version, rotation, NULL };
-	return child_run(s->argv, env, input, input ? strlen(input) : 0, call->deadline_ms - ANSWER_MS, out, ret_status, e);
+	return child_run(s->argv, env, input, input ? strlen(input) : 0, call->deadline_ms - ANSWER_MS, out, ret_status,
+	                 e);
+}
+
+static enum kind_rc ended(const struct provider_session *s, int status, struct err *e)
+{
+	bool again = status == EXIT_AGAIN;
+	err_set(e, again ? ERR_TEMPORARY : ERR_FAILED, "'%s' ended with exit code %d", s->argv[0], status);
+	return again ? KIND_TEMPORARY : KIND_PERMANENT;
 }
 
 static enum kind_rc put(struct provider_session *s, const struct provider_call *call, const struct provider_cred *n,
@@ -121,8 +129,7 @@ static enum kind_rc put(struct provider_session *s, const struct provider_call *
 		snprintf(ret->receipt, sizeof ret->receipt, "'%.200s' took it", s->argv[0]);
 		return KIND_OK;
 	}
-	err_set(e, status == EXIT_AGAIN ? ERR_TEMPORARY : ERR_FAILED, "'%s' ended with exit code %d", s->argv[0], status);
-	return status == EXIT_AGAIN ? KIND_TEMPORARY : KIND_PERMANENT;
+	return ended(s, status, e);
 }
 
 /* Standard output as fields: a JSON object of strings, or one line that is the password. */
@@ -150,11 +157,8 @@ static enum kind_rc look_credential(const struct provider_session *s, const stru
 	int status = 0;
 	if (!run(s, call, n, NULL, &out, &status, e))
 		return KIND_TEMPORARY;
-	if (status != 0) {
-		err_set(e, status == EXIT_AGAIN ? ERR_TEMPORARY : ERR_FAILED, "'%s' ended with exit code %d", s->argv[0],
-		        status);
-		return status == EXIT_AGAIN ? KIND_TEMPORARY : KIND_PERMANENT;
-	}
+	if (status != 0)
+		return ended(s, status, e);
 	return credential_of(s->argv[0], &out, &made->value, e) ? KIND_OK : KIND_PERMANENT;
 }
 

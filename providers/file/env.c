@@ -1,5 +1,5 @@
-/* `KEY=value` lines as sh (`.`) and systemd (`EnvironmentFile=`) both read them. Where the two would disagree about where
- * a line ends or what a value is, the file is refused rather than guessed at. */
+/* `KEY=value` lines as sh (`.`) and systemd (`EnvironmentFile=`) both read them. Where the two would disagree about
+ * where a line ends or what a value is, the file is refused rather than guessed at. */
 #include "providers/file/file.h"
 
 #include <ctype.h>
@@ -150,7 +150,8 @@ static bool find(const struct buf *t, const char *key, struct line *ret, struct 
 		if (strlen(key) != l.key_len || memcmp(key, l.key, l.key_len) != 0)
 			continue;
 		if (ret->key)
-			return err_set(e, ERR_FAILED, "line %zu: '%s' is there already in line %zu", l.number, key, ret->number);
+			return err_set(e, ERR_FAILED, "line %zu: '%s' is there already in line %zu", l.number, key,
+			               ret->number);
 		*ret = l;
 	}
 	if (!ret->key)
@@ -191,7 +192,8 @@ bool file_env_get(const struct buf *text, const char *key, bool *there, struct b
 	if (!plain(text, &l, &value, &len))
 		return differs(&l, "the present value", e) || err_prefix(e, "'%s'", key);
 	if (!buf_add(ret, value, len))
-		return err_set(e, ERR_FAILED, "line %zu: '%s' has a value of more than %zu bytes", l.number, key, ret->max);
+		return err_set(e, ERR_FAILED, "line %zu: '%s' has a value of more than %zu bytes", l.number, key,
+		               ret->max);
 	return true;
 }
 
@@ -220,7 +222,7 @@ bool file_env_set(struct buf *text, const char *key, const char *value, size_t l
 	if (!file_env_key_ok(key))
 		return err_set(e, ERR_FAILED, "'%s' is no name of a variable", key);
 	if (!quote(value, len, &word))
-		return err_set(e, ERR_FAILED, "'%s': its new value has a character that sh and systemd read differently", key);
+		return err_set(e, ERR_FAILED, "'%s': sh and systemd would read its new value differently", key);
 	if (!find(text, key, &l, e))
 		return false;
 	if (l.key && !plain(text, &l, &old, &old_len))

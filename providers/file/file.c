@@ -31,12 +31,12 @@ static const struct schema_key keys[] = {
 	{ .name = "format", .type = SCHEMA_ENUM, .allowed = "env|json|raw",
 	  .help = "told by the file where absent: a JSON object, else KEY=value lines; raw where there is no map" },
 	{ .name = "map", .type = SCHEMA_STRING_MAP,
-	  .help = "key in the file (JSON: a member or a /pointer) to a field, or to a template such as {password:url}" },
+	  .help = "key in the file (JSON: member or /pointer) to a field, or to a template such as {password:url}" },
 	{ .name = "template", .type = SCHEMA_STRING, .help = "the whole file where format is raw; default {password}" },
 	{ .name = "mode", .type = SCHEMA_MODE, .help = "default: the existing file's, 0600 for a new one" },
 	{ .name = "owner", .type = SCHEMA_STRING, .help = "user; default: the existing file's, the own for a new one" },
-	{ .name = "group", .type = SCHEMA_STRING, .help = "group; default: the existing file's, the own for a new one" },
-	{ .name = "reload", .type = SCHEMA_OBJECT, .sub = file_tell_keys, .help = "how the consumer is told to read it" },
+	{ .name = "group", .type = SCHEMA_STRING, .help = "group; default as with owner" },
+	{ .name = "reload", .type = SCHEMA_OBJECT, .sub = file_tell_keys, .help = "how the consumer is told" },
 	{ .name = "restart", .type = SCHEMA_OBJECT, .sub = file_tell_keys, .help = "the same with an interruption" },
 	{ 0 }
 };
@@ -239,8 +239,8 @@ static bool owner_of(const struct provider_session *s, struct file_owner *ret, s
 
 static bool dressed(const struct file_place *p, const struct file_owner *o)
 {
-	return (o->mode < 0 || (p->st.st_mode & 07777) == (mode_t)o->mode) && (o->uid < 0 || p->st.st_uid == (uid_t)o->uid) &&
-	       (o->gid < 0 || p->st.st_gid == (gid_t)o->gid);
+	return (o->mode < 0 || (p->st.st_mode & 07777) == (mode_t)o->mode) &&
+	       (o->uid < 0 || p->st.st_uid == (uid_t)o->uid) && (o->gid < 0 || p->st.st_gid == (gid_t)o->gid);
 }
 
 /* Reads, edits and replaces. *wrote is false where everything was as it should be. */
@@ -316,7 +316,8 @@ static bool recover(const struct provider_session *s, const struct buf *text, st
 		bool there;
 		if (!file_get(f, text, key, &there, &got, e))
 			return false;
-		if (there && !file_template_invert(json_string_value(value), true, got.data ? got.data : "", got.len, ret, e))
+		const char *text_there = got.data ? got.data : "", *template = json_string_value(value);
+		if (there && !file_template_invert(template, true, text_there, got.len, ret, e))
 			return err_prefix(e, "'%s'", key);
 	}
 	return true;
@@ -327,7 +328,8 @@ static enum kind_rc read_back(const struct provider_session *s, const struct pro
 {
 	AUTO_FIELDS *f = fields_new();
 	const char *text = p->text.data ? p->text.data : "";
-	bool ok = in_step(call, "distribute") ? fields_set(f, BEFORE, text, p->text.len, e) : recover(s, &p->text, f, e);
+	bool whole = in_step(call, "distribute");
+	bool ok = whole ? fields_set(f, BEFORE, text, p->text.len, e) : recover(s, &p->text, f, e);
 	if (!ok)
 		return bad(s, e);
 	*ret = STEAL(f);
@@ -467,7 +469,8 @@ static void plan_place(const struct provider_session *s, const struct file_place
 		find(found, arg, "format", KIND_REFUSE, "'%s': %.400s", s->path, e.message);
 	mode_t mode = o.mode >= 0 ? (mode_t)o.mode : p->there ? p->st.st_mode : 0600;
 	if (mode & 0007)
-		find(found, arg, "mode", KIND_INFO, "every user of this host can open '%s' (mode %04o)", s->path, mode & 07777);
+		find(found, arg, "mode", KIND_INFO, "every user of this host can open '%s' (mode %04o)", s->path,
+		     mode & 07777);
 }
 
 static enum kind_rc plan(struct provider_session *s, const struct provider_call *call, struct kind_facts *ret,
@@ -487,7 +490,8 @@ static enum kind_rc plan(struct provider_session *s, const struct provider_call 
 	}
 	rc = s->tell ? file_tell_ready(s->tell, e) : KIND_OK;
 	if (rc != KIND_OK)
-		find(found, arg, "tell", rc == KIND_PERMANENT ? KIND_REFUSE : KIND_INFO, "'%s': %.400s", s->path, e->message);
+		find(found, arg, "tell", rc == KIND_PERMANENT ? KIND_REFUSE : KIND_INFO, "'%s': %.400s", s->path,
+		     e->message);
 	if (s->tell && strcmp(s->verb, "restart") == 0)
 		find(found, arg, "restart", KIND_OUTAGE, "the consumer of '%s' is restarted", s->path);
 	return KIND_OK;

@@ -72,8 +72,8 @@ extern const struct schema_key file_tell_keys[];
 bool file_tell_check(const json_t *tell, struct err *) MUST_CHECK; /* no effects */
 /* Could the consumer be told now? Asked before the file is changed. */
 enum kind_rc file_tell_ready(const json_t *tell, struct err *);
-/* Tells it. `verb` is "reload" or "restart". On KIND_OK *ret is for people ("reloaded 'orders.service'"). Any failure is
- * KIND_AMBIGUOUS: whether the consumer heard is not known. */
+/* Tells it. `verb` is "reload" or "restart". On KIND_OK `ret` is for people ("reloaded 'orders.service'"). Any failure
+ * is KIND_AMBIGUOUS: whether the consumer heard is not known. */
 enum kind_rc file_tell(const json_t *tell, const char *verb, const struct provider_call *, uint32_t version, char *ret,
                        size_t size, struct err *);
 

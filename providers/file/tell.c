@@ -224,7 +224,8 @@ static bool tell_process(const json_t *tell, struct err *e)
 		return false;
 	int rc = pidfd_send_signal(fd, signal_number(json_str(tell, "signal")), NULL, 0), why = errno;
 	close(fd);
-	return rc == 0 || err_sys(e, ERR_TEMPORARY, why, "cannot signal the process from '%s'", json_str(tell, "pidfile"));
+	return rc == 0 ||
+	       err_sys(e, ERR_TEMPORARY, why, "cannot signal the process from '%s'", json_str(tell, "pidfile"));
 }
 
 enum kind_rc file_tell(const json_t *tell, const char *verb, const struct provider_call *call, uint32_t version,

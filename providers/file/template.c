@@ -94,7 +94,8 @@ static bool unreserved(char c)
 static bool encode(const char *value, size_t len, struct buf *ret)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!(unreserved(value[i]) ? buf_add(ret, &value[i], 1) : buf_printf(ret, "%%%02X", (unsigned char)value[i])))
+		if (unreserved(value[i]) ? !buf_add(ret, &value[i], 1) :
+		                           !buf_printf(ret, "%%%02X", (unsigned char)value[i]))
 			return false;
 	return true;
 }
@@ -203,8 +204,8 @@ static bool decode(const char *text, size_t len, struct buf *ret)
 			if (len - i < 3 || sodium_hex2bin(&byte, 1, text + i + 1, 2, NULL, NULL, NULL) != 0)
 				return false;
 			i += 2;
-		} else if (strchr("/?#[]@ ", text[i])) { /* these end or split the part of a URL in which a field can stand */
-			return false;
+		} else if (strchr("/?#[]@ ", text[i])) {
+			return false; /* these end the part of a URL in which a field can stand */
 		}
 		if (!buf_add(ret, &byte, 1))
 			return false;
@@ -236,7 +237,7 @@ bool file_template_invert(const char *text, bool bare, const char *value, size_t
 		return false;
 	for (size_t i = 1; i < t.n; i++)
 		if (t.p[i].kind != LITERAL && t.p[i - 1].kind != LITERAL)
-			return err_set(e, ERR_FAILED, "nothing stands between '{%s}' and '{%s}': they cannot be told apart",
+			return err_set(e, ERR_FAILED, "nothing stands between '{%s}' and '{%s}': no telling them apart",
 			               t.p[i - 1].name, t.p[i].name);
 	if (!match_forward(&t, value, len, least) || !match_backward(&t, value, len, most))
 		return err_set(e, ERR_FAILED, "the value does not have the form of its template");
