@@ -86,9 +86,9 @@ const char *print_state_color(const char *state)
 void print_safe(const char *text)
 {
 	size_t size = text ? strlen(text) + 1 : 2;
-	AUTO_FREE char *safe = mem_alloc(size);
-	utf8_printable(text ? text : "-", size, safe);
-	fputs(safe, stdout);
+	AUTO_BUF safe = BUF_INIT(size); /* it may be a value that was asked for */
+	utf8_printable(text ? text : "-", size, buf_room(&safe, size));
+	fputs(safe.data, stdout);
 }
 
 /* Standard error has no buffer: one write for one text, so that lines of several processes do not mix. */
