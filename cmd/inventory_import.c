@@ -1,5 +1,6 @@
 #include "cmd/cmd.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "cmd/input.h"
@@ -18,10 +19,15 @@ static bool read_value(const struct cmd_args *a, struct fields **ret, struct err
 
 static void show(struct print *print, const json_t *doc)
 {
-	if (json_object_get(doc, "rotations"))
-		print_rotations(print, doc);
-	else
-		print_secrets(print, doc);
+	if (print_is_quiet(print))
+		return;
+	printf("version %lld of ", (long long)json_int(doc, "version", 0));
+	print_safe(json_str(doc, "secret"));
+	fputs(json_str(doc, "handle") ? " is in use as " : " is in use\n", stdout);
+	if (json_str(doc, "handle")) {
+		print_safe(json_str(doc, "handle"));
+		putchar('\n');
+	}
 }
 
 static int run(struct cmd_args *a, struct err *e)

@@ -92,12 +92,13 @@ static bool log_change(struct apply *a, const struct decl *d, const char *digest
 	return state_log(a->home->state, &leaf, e);
 }
 
-/* A new interval counts from the last rotation. What was never rotated has no date: that is begun by hand. */
+/* A new interval counts from the last rotation, or from the import. What has no date yet is begun by hand. */
 static bool reschedule(struct apply *a, const struct state_secret *s, const struct decl *d, struct err *e)
 {
-	if (!s->version || s->rotated_at < 0 || s->due_at < 0)
+	int64_t from = s->rotated_at >= 0 ? s->rotated_at : s->issued_at;
+	if (!s->version || from < 0 || s->due_at < 0)
 		return true;
-	int64_t due = policy_due(d->id, s->rotated_at, d->policy.rotate_every, d->policy.jitter);
+	int64_t due = policy_due(d->id, from, d->policy.rotate_every, d->policy.jitter);
 	return due == s->due_at ||
 	       state_secret_schedule(a->home->state, s->row, s->rotated_at, due, s->expires_at, e);
 }

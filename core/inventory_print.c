@@ -2,12 +2,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "inventory_inside.h"
 #include "mem.h"
+#include "table.h"
 #include "utf8.h"
 
 #define CELL 208 /* an id of 200 bytes fits */
@@ -19,7 +19,7 @@ struct row {
 	char cell[COLUMNS][CELL];
 };
 
-struct table {
+struct rows {
 	int64_t now;
 	struct row *rows;  /* the first AHEAD; NULL once they are printed */
 	size_t n;
@@ -63,24 +63,26 @@ static void fill(const struct state_secret *s, int64_t now, struct row *ret)
 	rotated_text(s, now, ret->cell[ROTATED]);
 }
 
-static void print_row(const struct table *t, const struct row *row)
+static void print_row(const struct rows *t, const struct row *row)
 {
-	for (int c = 0; c < COLUMNS - 1; c++)
-		printf("%-*s  ", t->width[c], row->cell[c]);
+	for (int c = 0; c < COLUMNS - 1; c++) {
+		int room = t->width[c] - (int)table_width(row->cell[c]); /* below 0 in a row behind those that were measured */
+		printf("%s%*s", row->cell[c], (room > 0 ? room : 0) + 2, "");
+	}
 	printf("%s\n", row->cell[COLUMNS - 1]);
 }
 
-static void widen(struct table *t, const struct row *row)
+static void widen(struct rows *t, const struct row *row)
 {
 	for (int c = 0; c < COLUMNS; c++) {
-		int len = (int)strlen(row->cell[c]);
-		if (len > t->width[c])
-			t->width[c] = len;
+		int width = (int)table_width(row->cell[c]);
+		if (width > t->width[c])
+			t->width[c] = width;
 	}
 }
 
 /* Prints what was held back, once the widths are known. */
-static void release(struct table *t)
+static void release(struct rows *t)
 {
 	for (size_t i = 0; i < t->n; i++)
 		print_row(t, &t->rows[i]);
@@ -91,7 +93,7 @@ static void release(struct table *t)
 static bool take_row(void *arg, const struct state_secret *s, struct err *e)
 {
 	(void)e;
-	struct table *t = arg;
+	struct rows *t = arg;
 	if (t->rows && t->n == AHEAD)
 		release(t);
 	struct row own, *row = t->rows ? &t->rows[t->n++] : &own;
@@ -107,7 +109,7 @@ int inventory_print(struct home *home, const char *const selectors[], size_t n, 
                     struct err *e)
 {
 	static const struct row heading = { { "ID", "TYPE", "OWNER", "RISK", "PROVIDER", "VERSION", "DUE", "ROTATED" } };
-	struct table t = { .now = clock_wall(), .rows = mem_array(AHEAD, sizeof *t.rows) };
+	struct rows t = { .now = clock_wall(), .rows = mem_array(AHEAD, sizeof *t.rows) };
 	if (isatty(STDOUT_FILENO)) { /* scripts and completion read the first column */
 		t.rows[t.n++] = heading;
 		widen(&t, &heading);
