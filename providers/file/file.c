@@ -330,8 +330,10 @@ static enum kind_rc read_back(const struct provider_session *s, const struct pro
 	const char *text = p->text.data ? p->text.data : "";
 	bool whole = in_step(call, "distribute");
 	bool ok = whole ? fields_set(f, BEFORE, text, p->text.len, e) : recover(s, &p->text, f, e);
-	if (!ok)
+	if (!ok) {
+		err_hint(e, "give the file the form of its map by hand, or take the mapped keys out of it");
 		return bad(s, e);
+	}
 	*ret = STEAL(f);
 	return KIND_OK;
 }
@@ -492,8 +494,6 @@ static enum kind_rc plan(struct provider_session *s, const struct provider_call 
 	if (rc != KIND_OK)
 		find(found, arg, "tell", rc == KIND_PERMANENT ? KIND_REFUSE : KIND_INFO, "'%s': %.400s", s->path,
 		     e->message);
-	if (s->tell && strcmp(s->verb, "restart") == 0)
-		find(found, arg, "restart", KIND_OUTAGE, "the consumer of '%s' is restarted", s->path);
 	return KIND_OK;
 }
 
@@ -503,6 +503,7 @@ const struct provider provider_file = {
 		.name = "file",
 		.summary = "a file that a consumer reads: KEY=value lines, JSON, or the bare value",
 		.roles = KIND_CONSUMER,
+		.reads_back = true,
 		.params = keys,
 		.example = "consumers:\n"
 		           "  - {file: /etc/orders/env, map: {PGUSER: username, PGPASSWORD: password},\n"

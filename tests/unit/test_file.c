@@ -468,7 +468,7 @@ static void plan_tests(void)
 	CHECK_STR(findings(ENV_MAP), "mode=info ");
 	CHECK_STR(findings("\"mode\":384,\"map\":{\"A\":\"password\"}"), "format=refuse ");
 	CHECK_STR(findings("\"mode\":384,\"group\":\"no-such-\",\"restart\":{\"command\":[\"/bin/true\"]}," ENV_MAP),
-		  "owner=refuse restart=outage ");
+		  "owner=refuse ");
 	CHECK_STR(findings("\"mode\":384,\"reload\":{\"command\":[\"/nonexistent\"]}," ENV_MAP), "tell=refuse ");
 	unlink(file);
 	CHECK(symlink("/etc/passwd", file) == 0);
