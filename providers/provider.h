@@ -29,6 +29,7 @@ struct provider_cred {           /* one version at one target */
 	uint32_t n;                  /* its number; 0: a credential from before rotor, known by its handle only */
 	const char *handle;          /* the system's public name for it (role, key id, accessor); NULL if not known yet */
 	const struct fields *value;  /* NULL where the verb needs none, or it is not known */
+	/* look may be asked without a version: all is 0 and NULL, and the question is what is held at all */
 	const char *rotation;        /* the id of the rotation that made it, NULL if none did */
 };
 
@@ -52,7 +53,8 @@ struct provider_call {           /* one attempt */
 	const char *expect;          /* put at a named slot: the mark that the engine saw there ("" none); another one is
 	                                KIND_CONFLICT */
 	const char *secret;          /* the secret's id */
-	bool read;                   /* look: also return the value that is held (import, undo of a first put) */
+	bool read;                   /* look: also return the value that is held; under a tag of step `distribute` the whole
+	                                text as field `content` instead, which drop under that step puts back */
 };
 
 struct provider_usage {
