@@ -272,6 +272,7 @@ static void print_change(struct print *p, const json_t *c)
 		print_safe(json_string_value(d));
 	}
 	putchar('\n');
+	line("  note: ", json_str(c, "note"));
 	line("  next: ", json_str(c, "next"));
 }
 
