@@ -393,6 +393,11 @@ static void test_note(void)
 	CHECK(open_note(note, len, keys, 1, &e) == -1 && e.code == ERR_FAILED);
 	CHECK_STR(e.message, "signed note has no signature of a known key");
 	CHECK(open_note(note, len, NULL, 0, &e) == -1);
+	TEST("nor under a name that only begins like the key's");
+	char other[512];
+	size_t other_len = (size_t)snprintf(other, sizeof other, "%s\n\xe2\x80\x94 example.com/f%s", FOO_TEXT, strrchr(FOO_SIG, ' '));
+	CHECK(open_note(other, other_len, keys, 2, &e) == -1);
+	CHECK_STR(e.message, "signed note has no signature of a known key");
 	TEST("not with any bit flipped, nor cut anywhere");
 	for (size_t bit = 0; bit < len * 8; bit++) {
 		note[bit / 8] ^= (char)(1 << bit % 8);
