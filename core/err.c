@@ -46,9 +46,13 @@ bool err_prefix(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	size_t len = strlen(text);
-	snprintf(text + len, sizeof text - len, ": %s", e->message);
-	memcpy(e->message, text, sizeof text);
+	size_t len = strlen(text), room = sizeof text - 3, rest = strlen(e->message);
+	len = len < room ? len : room;
+	rest = rest < room - len ? rest : room - len;
+	memmove(e->message + len + 2, e->message, rest);
+	memcpy(e->message, text, len);
+	memcpy(e->message + len, ": ", 2);
+	e->message[len + 2 + rest] = '\0';
 	return false;
 }
 
