@@ -106,7 +106,8 @@ struct state_select {            /* NULL and -1: any. All that are set must hold
 	int64_t limit;               /* -1 all */
 };
 typedef bool state_secret_fn(void *arg, const struct state_secret *, struct err *); /* false ends with its error */
-/* Ordered by id, or by due time when due_before is set. `decl` is NULL unless with_decl. */
+/* Ordered by id, or by due time when due_before is set (then without those that have an unfinished rotation). What `fn` gets
+ * is borrowed for the call; `decl` is NULL unless with_decl. */
 bool state_secrets(struct state *, const struct state_select *, bool with_decl, state_secret_fn *, void *arg, struct err *) MUST_CHECK;
 bool state_secret_schedule(struct state *, int64_t row, int64_t rotated_at, int64_t due_at, int64_t expires_at, struct err *) MUST_CHECK;
 bool state_secret_rename(struct state *, int64_t row, const char *id, struct err *) MUST_CHECK;
