@@ -10,18 +10,19 @@
 #include "schema.h"
 
 #define LOAD_FILE_MAX ((size_t)256 << 20)
-#define LOAD_DEPTH_MAX 32
 #define LOAD_FAULTS_MAX 100 /* further ones are counted only */
 
 struct load_secret {
 	char *id;
-	json_t *json;      /* canonical */
+	json_t *json;      /* canonical; parts of it (policy, defaults) are shared with other secrets: do not change it */
 	char *file;        /* where it stands */
 	int line;
 };
 
 struct load_fault {
-	char *text;        /* `file:line:column: what, and what is allowed` */
+	char *text;        /* `file:line:column: what, and what is allowed`; without a place `file: what` */
+	size_t file;       /* its index, faults are sorted by it and their place */
+	unsigned line, column;
 };
 
 struct load {          /* empty: {0} */
