@@ -92,11 +92,13 @@ static bool unknown_option(const struct scan *s, const char *shown, const char *
 static const struct cmd_option *find(const struct scan *s, const char *name, size_t len, char letter, const char ***ret)
 {
 	for (size_t i = 0; i < 2; i++)
-		for (const struct cmd_option *o = s->set[i].table; o && !at_end(o); o++)
-			if (name ? o->name && strlen(o->name) == len && strncmp(o->name, name, len) == 0 : o->letter == letter) {
+		for (const struct cmd_option *o = s->set[i].table; o && !at_end(o); o++) {
+			bool same_name = name && o->name && strlen(o->name) == len && strncmp(o->name, name, len) == 0;
+			if (same_name || (!name && o->letter == letter)) {
 				*ret = s->set[i].values + (o - s->set[i].table);
 				return o;
 			}
+		}
 	return NULL;
 }
 
@@ -105,8 +107,8 @@ static bool takes_value(const struct cmd_option *o)
 	return o->arg && o->arg[0] != '[';
 }
 
-static bool keep(const struct scan *s, const char *shown, const struct cmd_option *o, const char **slot, const char *value,
-                 struct err *e)
+static bool keep(const struct scan *s, const char *shown, const struct cmd_option *o, const char **slot,
+                 const char *value, struct err *e)
 {
 	if (takes_value(o) && !*value) {
 		err_set(e, ERR_USAGE, "option '%s'%s needs %s", shown, s->of, o->arg);
@@ -189,8 +191,12 @@ static bool take_globals(const char *const v[G_OPTIONS], struct cmd_globals *g, 
 bool cmd_parse_globals(int argc, char *const argv[], struct cmd_globals *ret, int *ret_next, struct err *e)
 {
 	const char *values[G_OPTIONS] = { NULL };
-	struct scan s = { .of = "", .usage = "rotor --help", .argc = argc, .at = 1, .argv = argv,
-		.set = { { cmd_global_options, values } } };
+	struct scan s = { .of = "",
+		          .usage = "rotor --help",
+		          .argc = argc,
+		          .at = 1,
+		          .argv = argv,
+		          .set = { { cmd_global_options, values } } };
 	bool ok = true;
 	for (; ok && s.at < argc && is_option(argv[s.at]); s.at++)
 		ok = one_option(&s, e);
@@ -216,7 +222,8 @@ static void unknown_command(const char *prefix, const char *word, struct err *e)
 		char name[64];
 		if (strncmp(cmd_all[i]->name, prefix, skip) != 0)
 			continue;
-		snprintf(name, sizeof name, "%.*s", (int)strcspn(cmd_all[i]->name + skip, " "), cmd_all[i]->name + skip);
+		const char *rest = cmd_all[i]->name + skip;
+		snprintf(name, sizeof name, "%.*s", (int)strcspn(rest, " "), rest);
 		if (is_near(word, name, &best))
 			memcpy(near, name, sizeof near);
 	}
@@ -262,7 +269,8 @@ static bool count_fits(const struct cmd *c, int n, const char *usage, struct err
 	return err_hint(e, "%s", usage);
 }
 
-bool cmd_parse(const struct cmd *c, int argc, char *const argv[], struct cmd_globals *g, struct cmd_args *ret, struct err *e)
+bool cmd_parse(const struct cmd *c, int argc, char *const argv[], struct cmd_globals *g, struct cmd_args *ret,
+               struct err *e)
 {
 	size_t n = 0;
 	while (c->options && !at_end(&c->options[n]))
@@ -273,8 +281,11 @@ bool cmd_parse(const struct cmd *c, int argc, char *const argv[], struct cmd_glo
 	ret->argv = operands;
 	ret->values = mem_array(n + 1, sizeof *ret->values);
 	AUTO_FREE char *of = mem_printf(" of '%s'", c->name), *usage = mem_printf("rotor %s --help", c->name);
-	struct scan s = { .of = of, .usage = usage, .argc = argc, .argv = argv,
-		.set = { { c->options, ret->values }, { cmd_global_options, globals } } };
+	struct scan s = { .of = of,
+		          .usage = usage,
+		          .argc = argc,
+		          .argv = argv,
+		          .set = { { c->options, ret->values }, { cmd_global_options, globals } } };
 	bool ok = true, only_operands = false;
 	for (; ok && s.at < argc; s.at++) {
 		if (only_operands || !is_option(argv[s.at]))
@@ -320,13 +331,15 @@ bool cmd_option_int(const struct cmd_args *a, const char *name, long long min, l
 	if (errno || end == text || *end || !digits || v < min || v > max) {
 		if (max == LLONG_MAX)
 			return err_set(e, ERR_USAGE, "option '--%s' is a number from %lld, not '%s'", name, min, text);
-		return err_set(e, ERR_USAGE, "option '--%s' is a number from %lld to %lld, not '%s'", name, min, max, text);
+		return err_set(e, ERR_USAGE, "option '--%s' is a number from %lld to %lld, not '%s'", name, min, max,
+		               text);
 	}
 	*ret = v;
 	return true;
 }
 
-bool cmd_option_duration(const struct cmd_args *a, const char *name, long long fallback, long long *ret_ms, struct err *e)
+bool cmd_option_duration(const struct cmd_args *a, const char *name, long long fallback, long long *ret_ms,
+                         struct err *e)
 {
 	const char *text = cmd_option(a, name);
 	int64_t ms = fallback;

@@ -28,7 +28,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_audit_checkpoint = {
 	.name = "audit checkpoint",
 	.operands = "",
-	.summary = "prints the log's newest signed head",
+	.summary = "print the log's newest signed head",
 	.needs = CMD_READ,
 	.run = run,
 };

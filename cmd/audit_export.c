@@ -27,7 +27,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_audit_export = {
 	.name = "audit export",
 	.operands = "DIR",
-	.summary = "writes the log as tiles that others can check",
+	.summary = "write the log as tiles that others can check",
 	.min = 1,
 	.max = 1,
 	.complete = CMD_DIRS,

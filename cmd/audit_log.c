@@ -62,7 +62,9 @@ static bool each(void *arg, uint64_t seq, const char *bytes, size_t len, struct 
 	AUTO_JSON *leaf = json_parse(bytes, len, JSON_DEPTH_MAX, what, e);
 	if (!leaf)
 		return false;
-	if (!same(leaf, "secret", l->secret) || !same(leaf, "rotation", l->rotation) || l->matched++ < l->skip || l->count_only)
+	if (!same(leaf, "secret", l->secret) || !same(leaf, "rotation", l->rotation))
+		return true;
+	if (l->matched++ < l->skip || l->count_only)
 		return true;
 	if (!l->json) {
 		show(leaf);
@@ -93,10 +95,13 @@ static bool find_start(struct state *st, struct log *l, uint64_t limit, uint64_t
 
 static int run(struct cmd_args *a, struct err *e)
 {
-	struct log l = { .secret = cmd_option(a, "secret"), .rotation = cmd_option(a, "rotation"),
-		.json = print_is_json(a->print), .first = true };
+	struct log l = { .secret = cmd_option(a, "secret"),
+		         .rotation = cmd_option(a, "rotation"),
+		         .json = print_is_json(a->print),
+		         .first = true };
 	long long since = 0, limit = -1;
-	if (!cmd_option_int(a, "since", 0, LLONG_MAX, 0, &since, e) || !cmd_option_int(a, "limit", 1, LLONG_MAX, -1, &limit, e))
+	if (!cmd_option_int(a, "since", 0, LLONG_MAX, 0, &since, e) ||
+	    !cmd_option_int(a, "limit", 1, LLONG_MAX, -1, &limit, e))
 		return (int)e->code;
 	AUTO_FREE char *note = NULL;
 	struct tlog_checkpoint head;
@@ -118,7 +123,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_audit_log = {
 	.name = "audit log",
 	.operands = "",
-	.summary = "shows what is on record, oldest first",
+	.summary = "show what is on record, oldest first",
 	.options = options,
 	.needs = CMD_READ,
 	.run = run,

@@ -24,7 +24,8 @@ static void show(struct print *p, const json_t *doc)
 	}
 	if (print_is_quiet(p))
 		return;
-	printf("good: %" PRId64 " leaves, %" PRId64 " signed heads", json_int(doc, "size", 0), json_int(doc, "heads", 0));
+	printf("good: %" PRId64 " leaves, %" PRId64 " signed heads", json_int(doc, "size", 0),
+	       json_int(doc, "heads", 0));
 	if (open)
 		printf(", %" PRId64 " intents without an outcome", open);
 	putchar('\n');
@@ -71,7 +72,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_audit_verify = {
 	.name = "audit verify",
 	.operands = "",
-	.summary = "checks the log's hashes, signatures and order",
+	.summary = "check the log's hashes, signatures and order",
 	.options = options,
 	.needs = CMD_NO_HOME,
 	.run = run,

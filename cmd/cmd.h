@@ -14,7 +14,7 @@ enum cmd_complete { CMD_WORD, CMD_FILES, CMD_DIRS, CMD_SECRETS, CMD_ROTATIONS, C
 struct cmd_option {        /* a table ends with {0} */
 	const char *name;      /* "reason", shown as --reason; NULL where there is a letter only */
 	char letter;           /* 'n', 0 none */
-	const char *arg;       /* "TEXT"; NULL: a switch; "[confirmed|done]" in brackets: optional, given as --wait=done */
+	const char *arg;       /* "TEXT"; NULL: a switch; "[confirmed|done]": optional, given as --wait=done */
 	const char *help;      /* one line, lower case */
 	enum cmd_complete complete;
 };
@@ -39,17 +39,18 @@ struct cmd {
 	int min, max;          /* operands; max -1: any number */
 	enum cmd_complete complete;
 	enum cmd_need needs;
-	/* Reads its arguments, makes one call into the core, hands the document to a printer. Returns the exit code; what it
-	 * leaves in the error is printed by the dispatcher. */
+	/* Reads its arguments, makes one call into the core, hands the document to a printer. Returns the exit code;
+	 * what it leaves in the error is printed by the dispatcher. */
 	int (*run)(struct cmd_args *, struct err *);
 };
 
 /* The value of a given option ("" for a switch or a left-out optional argument); NULL when it was not given. */
 const char *cmd_option(const struct cmd_args *, const char *name);
 /* The same as a number in min..max or a duration; `fallback` when not given. ERR_USAGE otherwise. */
-bool cmd_option_int(const struct cmd_args *, const char *name, long long min, long long max, long long fallback, long long *ret,
-                    struct err *) MUST_CHECK;
-bool cmd_option_duration(const struct cmd_args *, const char *name, long long fallback, long long *ret_ms, struct err *) MUST_CHECK;
+bool cmd_option_int(const struct cmd_args *, const char *name, long long min, long long max, long long fallback,
+                    long long *ret, struct err *) MUST_CHECK;
+bool cmd_option_duration(const struct cmd_args *, const char *name, long long fallback, long long *ret_ms,
+                         struct err *) MUST_CHECK;
 
 extern const struct cmd *const cmd_all[]; /* ends with NULL; cmd/table.c */
 

@@ -20,8 +20,8 @@ bool cmd_parse_globals(int argc, char *const argv[], struct cmd_globals *ret, in
 /* The row named by the first one or two words; *ret_used tells how many. NULL with ERR_USAGE. */
 const struct cmd *cmd_find(int argc, char *const argv[], int *ret_used, struct err *);
 bool cmd_is_group(const char *word); /* `inventory`: the first of two words of some row */
-/* Reads options and operands of one row, options anywhere before `--`, the global ones too. Fills cmd, argc, argv, values
- * of `ret`, which the caller ends with cmd_args_clear, after an error as well. */
+/* Reads options and operands of one row, options anywhere before `--`, the global ones too. Fills cmd, argc, argv,
+ * values of `ret`, which the caller ends with cmd_args_clear, after an error as well. */
 bool cmd_parse(const struct cmd *, int argc, char *const argv[], struct cmd_globals *, struct cmd_args *ret,
                struct err *) MUST_CHECK;
 void cmd_args_clear(struct cmd_args *);

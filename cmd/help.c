@@ -63,11 +63,13 @@ void cmd_help_group(FILE *f, const char *word)
 		return;
 	}
 	fputs("usage: rotor [-C DIR] [--json] [-q | -v] [--color=WHEN] COMMAND ...\n\n"
-	      "Rotates secrets without an outage, and proves that it did.\n\ncommands:\n", f);
+	      "Rotates secrets without an outage, and proves that it did.\n\ncommands:\n",
+	      f);
 	rows(f, NULL);
 	line(f, "help [COMMAND]", "show help");
 	fputs("\noptions:\n", f);
 	options(f, cmd_global_options);
 	fputs("\nexit: 0 done or healthily waiting, 1 failed or held, 2 usage or configuration, 3 refused,\n"
-	      "4 some of several failed or are held, 75 temporary: run again\n", f);
+	      "4 some of several failed or are held, 75 temporary: run again\n",
+	      f);
 }

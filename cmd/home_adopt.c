@@ -35,7 +35,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_home_adopt = {
 	.name = "home adopt",
 	.operands = "",
-	.summary = "accepts a restored, copied or moved home, on record",
+	.summary = "accept a restored, copied or moved home, on record",
 	.options = options,
 	.needs = CMD_WRITE,
 	.run = run,

@@ -34,7 +34,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_init = {
 	.name = "init",
 	.operands = "[DIR]",
-	.summary = "makes a home: state, keys and log",
+	.summary = "make a home: state, keys and log",
 	.options = options,
 	.max = 1,
 	.complete = CMD_DIRS,

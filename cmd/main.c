@@ -15,9 +15,9 @@
 static bool is_helper(int argc, char *const argv[])
 {
 	struct stat st;
-	const char *slash = argc == 2 || argc == 3 ? strrchr(argv[0], '/') : NULL;
-	return (argc == 2 || argc == 3) && strcmp(slash ? slash + 1 : argv[0], "rotor-helper") == 0 &&
-	       fstat(HELPER_FD, &st) == 0 && S_ISSOCK(st.st_mode);
+	const char *slash = argc == 2 ? strrchr(argv[0], '/') : NULL;
+	return argc == 2 && strcmp(slash ? slash + 1 : argv[0], "rotor-helper") == 0 && fstat(HELPER_FD, &st) == 0 &&
+	       S_ISSOCK(st.st_mode);
 }
 
 /* `rotor help [COMMAND]` and --help with or without a command. */
@@ -48,7 +48,9 @@ static void tell_home(struct print *p, const struct home *h)
 /* Opens what the row needs, and runs it. */
 static int run(struct cmd_args *a, struct err *e)
 {
-	static const enum home_need need[] = { [CMD_READ] = HOME_READ, [CMD_WRITE] = HOME_WRITE, [CMD_ROTATE] = HOME_ROTATE };
+	static const enum home_need need[] = {
+		[CMD_READ] = HOME_READ, [CMD_WRITE] = HOME_WRITE, [CMD_ROTATE] = HOME_ROTATE
+	};
 	enum cmd_need needs = a->cmd->needs;
 	if (needs == CMD_NO_HOME)
 		return a->cmd->run(a, e);
@@ -73,7 +75,8 @@ static int command(int argc, char *const argv[], struct cmd_globals *g, struct p
 	int used = 0;
 	if (strcmp(argv[0], "help") == 0)
 		return help(argc - 1, argv + 1, e);
-	bool group_help = argc >= 2 && cmd_is_group(argv[0]) && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+	bool group_help =
+		argc >= 2 && cmd_is_group(argv[0]) && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
 	if (g->help || group_help)
 		return help(group_help ? 1 : argc, argv, e);
 	const struct cmd *c = cmd_find(argc, argv, &used, e);

@@ -42,7 +42,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_provider_list = {
 	.name = "provider list",
 	.operands = "",
-	.summary = "lists the kinds of systems that this rotor knows",
+	.summary = "list the kinds of systems that this rotor knows",
 	.needs = CMD_NO_HOME,
 	.run = run,
 };

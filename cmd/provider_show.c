@@ -12,10 +12,12 @@
 static const char *type_name(enum schema_type t)
 {
 	static const char *const names[] = {
-		[SCHEMA_STRING] = "string", [SCHEMA_INT] = "number", [SCHEMA_BOOL] = "true or false", [SCHEMA_DURATION] = "duration",
-		[SCHEMA_PERCENT] = "percent", [SCHEMA_ENUM] = "word", [SCHEMA_PATH] = "path", [SCHEMA_MODE] = "mode",
-		[SCHEMA_WINDOW] = "window", [SCHEMA_STRINGS] = "strings", [SCHEMA_ARGV] = "command", [SCHEMA_STRING_MAP] = "mapping",
-		[SCHEMA_OBJECT] = "mapping", [SCHEMA_OBJECTS] = "mappings", [SCHEMA_AUTH] = "credential", [SCHEMA_TIME] = "time",
+		[SCHEMA_STRING] = "string",     [SCHEMA_INT] = "number",       [SCHEMA_BOOL] = "true or false",
+		[SCHEMA_DURATION] = "duration", [SCHEMA_PERCENT] = "percent",  [SCHEMA_ENUM] = "word",
+		[SCHEMA_PATH] = "path",         [SCHEMA_MODE] = "mode",        [SCHEMA_WINDOW] = "window",
+		[SCHEMA_STRINGS] = "strings",   [SCHEMA_ARGV] = "command",     [SCHEMA_STRING_MAP] = "mapping",
+		[SCHEMA_OBJECT] = "mapping",    [SCHEMA_OBJECTS] = "mappings", [SCHEMA_AUTH] = "credential",
+		[SCHEMA_TIME] = "time",
 	};
 	return names[t];
 }
@@ -38,9 +40,9 @@ static json_t *params_json(const struct schema_key *table)
 {
 	json_t *list = json_array();
 	for (const struct schema_key *k = table; k && k->name; k++) {
-		json_t *one = json_pack("{s:s,s:s,s:b,s:s?,s:o,s:s?}", "name", k->name, "type", type_name(k->type), "required",
-		                        (k->flags & SCHEMA_REQUIRED) != 0, "default", k->fallback, "allowed", allowed_words(k->allowed),
-		                        "help", k->help);
+		json_t *one = json_pack("{s:s,s:s,s:b,s:s?,s:o,s:s?}", "name", k->name, "type", type_name(k->type),
+		                        "required", (k->flags & SCHEMA_REQUIRED) != 0, "default", k->fallback,
+		                        "allowed", allowed_words(k->allowed), "help", k->help);
 		json_object_set_new(one, "params", k->sub ? params_json(k->sub) : json_null());
 		json_array_append_new(list, one);
 	}
@@ -49,14 +51,16 @@ static json_t *params_json(const struct schema_key *table)
 
 json_t *cmd_provider_json(const struct kind *k, bool full)
 {
-	static const struct { unsigned bit; const char *word; } words[] = {
-		{ KIND_AUTHORITY, "authority" }, { KIND_STORE, "store" }, { KIND_CONSUMER, "consumer" } };
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} words[] = { { KIND_AUTHORITY, "authority" }, { KIND_STORE, "store" }, { KIND_CONSUMER, "consumer" } };
 	json_t *roles = json_array();
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (k->roles & words[i].bit)
 			json_array_append_new(roles, json_string(words[i].word));
-	json_t *j = json_pack("{s:s,s:s,s:o,s:s?,s:s?,s:s?}", "name", k->name, "summary", k->summary, "roles", roles, "type",
-	                      k->secret_type, "overlap", k->overlap, "evidence", k->evidence);
+	json_t *j = json_pack("{s:s,s:s,s:o,s:s?,s:s?,s:s?}", "name", k->name, "summary", k->summary, "roles", roles,
+	                      "type", k->secret_type, "overlap", k->overlap, "evidence", k->evidence);
 	if (full) {
 		json_object_set_new(j, "params", params_json(k->params));
 		json_put_str(j, "example", k->example);
@@ -102,7 +106,8 @@ static void add_params(struct table *t, const json_t *params, const char *prefix
 		AUTO_FREE char *name = mem_printf("%s%s", prefix, json_str(k, "name")), *type = type_text(k);
 		const char *fallback = json_str(k, "default");
 		AUTO_FREE char *need = json_bool(k, "required") ? mem_dup("required") :
-		                       fallback ? mem_printf("default %s", fallback) : mem_dup("optional");
+		                       fallback                 ? mem_printf("default %s", fallback) :
+		                                                  mem_dup("optional");
 		table_cell(t, name, NULL);
 		table_cell(t, type, NULL);
 		table_cell(t, need, NULL);
@@ -147,7 +152,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_provider_show = {
 	.name = "provider show",
 	.operands = "KIND",
-	.summary = "shows a kind: parameters, overlap, evidence, an example",
+	.summary = "show a kind: parameters, overlap, evidence, an example",
 	.min = 1,
 	.max = 1,
 	.complete = CMD_KINDS,

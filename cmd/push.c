@@ -29,7 +29,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_push = {
 	.name = "push",
 	.operands = "SELECTOR...",
-	.summary = "hands the current version again to who lacks it",
+	.summary = "hand the current version again to who lacks it",
 	.options = options,
 	.min = 1,
 	.max = -1,

@@ -57,7 +57,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_revoke = {
 	.name = "revoke",
 	.operands = "ID[@VERSION]",
-	.summary = "ends a version that is not the current one",
+	.summary = "end a version that is not the current one",
 	.options = options,
 	.min = 1,
 	.max = 1,

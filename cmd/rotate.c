@@ -7,7 +7,8 @@
 #include "core/json.h"
 
 static const struct cmd_option options[] = {
-	{ "dry-run", 'n', NULL, "print the plan and its digest, change nothing; exit 3 if something must be accepted", CMD_WORD },
+	{ "dry-run", 'n', NULL, "print plan and digest, change nothing; exit 3 if it must be accepted first",
+	  CMD_WORD },
 	{ "due", 0, NULL, "all that are due, and all that wait and whose time has come", CMD_WORD },
 	{ "limit", 0, "N", "begin at most N that are due", CMD_WORD },
 	{ "strict", 0, NULL, "with --due: count what was held before, too", CMD_WORD },
@@ -15,7 +16,7 @@ static const struct cmd_option options[] = {
 	{ "abort", 0, NULL, "roll ROTATION back", CMD_WORD },
 	{ "confirm", 0, "CONSUMER", "a person's receipt: CONSUMER uses the new version", CMD_CONSUMERS },
 	{ "expect", 0, "DIGEST", "refuse any plan but the one with this digest", CMD_WORD },
-	{ "wait", 0, "[confirmed|done]", "stay until all consumers have confirmed, or until the end (done)", CMD_WORD },
+	{ "wait", 0, "[confirmed|done]", "stay until all consumers have confirmed, or until it is done", CMD_WORD },
 	{ "jobs", 0, "N", "work on up to N secrets at once; default 1", CMD_WORD },
 	{ "reason", 0, "TEXT", "why, for the record", CMD_WORD },
 	{ "now", 0, NULL, "pass window and freeze; needs --reason", CMD_WORD },
@@ -63,7 +64,8 @@ static bool find_mode(const struct cmd_args *a, enum mode *ret, struct err *e)
 		return usage(e, "give at most one ROTATION");
 	for (size_t i = 0; i < sizeof goes_with / sizeof *goes_with; i++)
 		if (cmd_option(a, goes_with[i].option) && !(goes_with[i].modes & *ret)) {
-			err_set(e, ERR_USAGE, "option '--%s' does not go with this form of 'rotate'", goes_with[i].option);
+			err_set(e, ERR_USAGE, "option '--%s' does not go with this form of 'rotate'",
+			        goes_with[i].option);
 			return err_hint(e, "rotor rotate --help");
 		}
 	return true;
@@ -159,7 +161,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_rotate = {
 	.name = "rotate",
 	.operands = "(SELECTOR... | --due | (--continue | --abort | --confirm CONSUMER) [ROTATION])",
-	.summary = "rotates secrets, or goes on with what waits",
+	.summary = "rotate secrets, or go on with what waits",
 	.options = options,
 	.max = -1,
 	.complete = CMD_SECRETS,

@@ -45,7 +45,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_status = {
 	.name = "status",
 	.operands = "[ROTATION]",
-	.summary = "shows unfinished rotations, or one in full",
+	.summary = "show unfinished rotations, or one in full",
 	.options = options,
 	.max = 1,
 	.complete = CMD_ROTATIONS,

@@ -25,7 +25,7 @@ static int run(struct cmd_args *a, struct err *e)
 const struct cmd cmd_verify = {
 	.name = "verify",
 	.operands = "[SELECTOR...]",
-	.summary = "checks the world against the record; changes nothing",
+	.summary = "check the world against the record; changes nothing",
 	.max = -1,
 	.complete = CMD_SECRETS,
 	.needs = CMD_WRITE,

@@ -74,9 +74,10 @@ bool print_in_color(const struct print *p)
 
 const char *print_state_color(const char *state)
 {
-	static const struct { const char *state, *color; } colors[] = {
-		{ "done", PRINT_GREEN }, { "running", PRINT_YELLOW }, { "waiting", PRINT_YELLOW }, { "held", PRINT_RED },
-		{ "failed", PRINT_RED }, { "rolled_back", PRINT_YELLOW } };
+	static const struct {
+		const char *state, *color;
+	} colors[] = { { "done", PRINT_GREEN }, { "running", PRINT_YELLOW }, { "waiting", PRINT_YELLOW },
+		       { "held", PRINT_RED },   { "failed", PRINT_RED },     { "rolled_back", PRINT_YELLOW } };
 	for (size_t i = 0; state && i < sizeof colors / sizeof *colors; i++)
 		if (strcmp(colors[i].state, state) == 0)
 			return colors[i].color;

@@ -1,5 +1,5 @@
-/* The printers. Documents (results) go to standard output, as JSON or as text for people; events go to standard error, as
- * a live board on a terminal, or plain lines. Text from outside is made printable first. */
+/* The printers. Documents (results) go to standard output, as JSON or as text for people; events go to standard error,
+ * as a live board on a terminal, or plain lines. Text from outside is made printable first. */
 #ifndef CORE_PRINT_H
 #define CORE_PRINT_H
 

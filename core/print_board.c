@@ -16,20 +16,17 @@ enum mark { MARK_RUNNING, MARK_WAITING, MARK_DONE, MARK_FAILED, MARK_UNDONE, MAR
 static const struct {
 	const char *utf8, *ascii, *color;
 } marks[] = {
-	[MARK_RUNNING] = { "▸", ">", PRINT_YELLOW },
-	[MARK_WAITING] = { "…", "~", PRINT_YELLOW },
-	[MARK_DONE] = { "✓", "+", PRINT_GREEN },
-	[MARK_FAILED] = { "✗", "!", PRINT_RED },
-	[MARK_UNDONE] = { "↶", "<", PRINT_YELLOW },
-	[MARK_NONE] = { " ", " ", NULL },
+	[MARK_RUNNING] = { "▸", ">", PRINT_YELLOW }, [MARK_WAITING] = { "…", "~", PRINT_YELLOW },
+	[MARK_DONE] = { "✓", "+", PRINT_GREEN },     [MARK_FAILED] = { "✗", "!", PRINT_RED },
+	[MARK_UNDONE] = { "↶", "<", PRINT_YELLOW },  [MARK_NONE] = { " ", " ", NULL },
 };
 
 struct step {
 	char *name, *target, *note; /* note: receipt, error, or what is waited for */
 	uint32_t version;
 	enum mark mark;
-	int64_t started, ended;     /* ended -1: not yet */
-	int64_t until;              /* -1 none */
+	int64_t started, ended; /* ended -1: not yet */
+	int64_t until;          /* -1 none */
 };
 
 struct job {
@@ -60,7 +57,7 @@ struct print_board {
 	int64_t now;
 	struct job *jobs;
 	size_t n, cap, seen;
-	unsigned *drawn;                    /* width of each line on the screen */
+	unsigned *drawn; /* width of each line on the screen */
 	size_t n_drawn;
 };
 
@@ -133,7 +130,8 @@ static struct job *job_of(struct print_board *b, const struct event *e)
 		b->jobs = mem_grow(b->jobs, b->cap, sizeof *b->jobs);
 	}
 	b->seen++;
-	b->jobs[b->n] = (struct job){ .secret = mem_dup(e->secret), .rotation = safe(e->rotation), .begun = e->time_ms };
+	b->jobs[b->n] =
+		(struct job){ .secret = mem_dup(e->secret), .rotation = safe(e->rotation), .begun = e->time_ms };
 	return &b->jobs[b->n++];
 }
 
@@ -156,8 +154,13 @@ static struct step *step_of(struct job *j, const struct event *e)
 		j->cap = j->cap ? j->cap * 2 : 16;
 		j->steps = mem_grow(j->steps, j->cap, sizeof *j->steps);
 	}
-	j->steps[j->n] = (struct step){ .name = mem_dup(e->step), .target = mem_dup(target), .note = mem_dup(""),
-		.version = e->version, .started = e->time_ms, .ended = -1, .until = -1 };
+	j->steps[j->n] = (struct step){ .name = mem_dup(e->step),
+		                        .target = mem_dup(target),
+		                        .note = mem_dup(""),
+		                        .version = e->version,
+		                        .started = e->time_ms,
+		                        .ended = -1,
+		                        .until = -1 };
 	return &j->steps[j->n++];
 }
 
@@ -170,14 +173,20 @@ static void note(struct step *s, const char *text, int64_t until)
 
 static void take_step(struct job *j, const struct event *e)
 {
-	static const struct { const char *state; enum mark mark; } states[] = {
-		{ "running", MARK_RUNNING }, { "done", MARK_DONE }, { "failed", MARK_FAILED }, { "undone", MARK_UNDONE } };
+	static const struct {
+		const char *state;
+		enum mark mark;
+	} states[] = {
+		{ "running", MARK_RUNNING }, { "done", MARK_DONE }, { "failed", MARK_FAILED }, { "undone", MARK_UNDONE }
+	};
 	for (size_t i = 0; e->step && e->state && i < sizeof states / sizeof *states; i++) {
 		if (strcmp(states[i].state, e->state) != 0)
 			continue;
 		struct step *s = step_of(j, e);
 		s->mark = states[i].mark;
-		s->started = e->started_ms >= 0 ? e->started_ms : s->mark == MARK_RUNNING && s->ended >= 0 ? e->time_ms : s->started;
+		s->started = e->started_ms >= 0                       ? e->started_ms :
+		             s->mark == MARK_RUNNING && s->ended >= 0 ? e->time_ms :
+		                                                        s->started;
 		s->ended = s->mark == MARK_RUNNING ? -1 : e->time_ms;
 		note(s, e->message, -1);
 	}
@@ -197,9 +206,10 @@ static void take_wait(struct job *j, const struct event *e)
 	}
 	s->mark = MARK_WAITING;
 	s->ended = -1;
-	AUTO_FREE char *text = e->type == EVENT_RETRY ? mem_printf("%s; next try", e->message ? e->message : "failed for now") :
-	                       mem_printf("waits for %s%s%s", e->waits_for ? e->waits_for : "its time", e->message ? ": " : "",
-	                                  e->message ? e->message : "");
+	AUTO_FREE char *text = e->type == EVENT_RETRY ?
+	                               mem_printf("%s; next try", e->message ? e->message : "failed for now") :
+	                               mem_printf("waits for %s%s%s", e->waits_for ? e->waits_for : "its time",
+	                                          e->message ? ": " : "", e->message ? e->message : "");
 	note(s, text, e->until_ms);
 }
 
@@ -246,17 +256,19 @@ static char *head_text(const struct job *j, int64_t now)
 	if (j->total)
 		snprintf(steps, sizeof steps, "  %u/%u", j->done, j->total);
 	AUTO_FREE char *name = safe(j->secret);
-	return mem_printf("%s  version %u%s%s  %s", name, j->version, previous, steps, clock_span(now - j->begun, span));
+	return mem_printf("%s  version %u%s%s  %s", name, j->version, previous, steps,
+	                  clock_span(now - j->begun, span));
 }
 
 static char *step_text(const struct step *s, int64_t now)
 {
 	char span[CLOCK_TEXT], until[2 * CLOCK_TEXT + 16] = "", at[CLOCK_TEXT], left[CLOCK_TEXT];
 	if (s->until >= 0)
-		snprintf(until, sizeof until, " until %s, %s left", clock_text(s->until, at), clock_span(s->until - now, left));
+		snprintf(until, sizeof until, " until %s, %s left", clock_text(s->until, at),
+		         clock_span(s->until - now, left));
 	AUTO_FREE char *name = safe(s->name), *target = safe(s->target);
-	return mem_printf("%-10s  %-20s  %7s  %s%s", name, target, clock_span((s->ended < 0 ? now : s->ended) - s->started, span),
-	                  s->note, until);
+	return mem_printf("%-10s  %-20s  %7s  %s%s", name, target,
+	                  clock_span((s->ended < 0 ? now : s->ended) - s->started, span), s->note, until);
 }
 
 /* One job in at most `share` lines. */
@@ -264,7 +276,8 @@ static void job_lines(const struct job *j, int64_t now, size_t share, struct lin
 {
 	const struct step *last = j->n ? &j->steps[j->n - 1] : NULL;
 	if (share < 3 || j->n == 0) {
-		AUTO_FREE char *head = head_text(j, now), *step = last && share < 3 ? step_text(last, now) : mem_dup("");
+		AUTO_FREE char *head = head_text(j, now),
+			       *step = last && share < 3 ? step_text(last, now) : mem_dup("");
 		add_line(ls, last ? last->mark : MARK_RUNNING, 0, mem_printf("%s  %s", head, step));
 		return;
 	}
@@ -366,8 +379,8 @@ static void add_next(struct buf *said, const char *hint)
 		buf_printf(said, "  next: %s\n", text);
 }
 
-static void said_line(const struct print_board *b, const struct job *j, enum mark mark, const char *word, const char *message,
-                      struct buf *said)
+static void said_line(const struct print_board *b, const struct job *j, enum mark mark, const char *word,
+                      const char *message, struct buf *said)
 {
 	AUTO_FREE char *text = safe(message), *head = head_text(j, b->now);
 	struct line l = { mark, 0, mem_printf("%s  %s%s%s", head, word, *text ? ": " : "", text) };
@@ -400,9 +413,10 @@ static void ended(struct print_board *b, struct job *j, const struct event *e)
 {
 	AUTO_BUF said = BUF_INIT(SCREEN_MAX);
 	const char *state = e->state ? e->state : "ended";
-	enum mark mark = strcmp(state, "done") == 0    ? MARK_DONE :
-	                 strcmp(state, "waiting") == 0 ? MARK_WAITING :
-	                 strcmp(state, "rolled_back") == 0 ? MARK_UNDONE : MARK_FAILED;
+	enum mark mark = strcmp(state, "done") == 0        ? MARK_DONE :
+	                 strcmp(state, "waiting") == 0     ? MARK_WAITING :
+	                 strcmp(state, "rolled_back") == 0 ? MARK_UNDONE :
+	                                                     MARK_FAILED;
 	if (b->seen == 1)
 		said_steps(b, j, &said);
 	if (mark != MARK_FAILED || !j->held_told) {

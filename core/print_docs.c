@@ -33,7 +33,8 @@ static char *version_text(const json_t *o)
 	int64_t version = json_int(o, "version", 0), previous = json_int(o, "previous", 0);
 	if (version <= 0)
 		return mem_dup("-");
-	return previous > 0 ? mem_printf("%" PRId64 " (was %" PRId64 ")", version, previous) : mem_printf("%" PRId64, version);
+	return previous > 0 ? mem_printf("%" PRId64 " (was %" PRId64 ")", version, previous) :
+	                      mem_printf("%" PRId64, version);
 }
 
 /* "2026-11-21T10:20:00Z, in 9m58s" */
@@ -73,7 +74,8 @@ static const json_t *step_at_work(const json_t *rotation)
 
 static char *doing_text(const json_t *r)
 {
-	const char *held = json_str(r, "held_because"), *waits = json_str(r, "waits_for"), *until = json_str(r, "until");
+	const char *held = json_str(r, "held_because"), *waits = json_str(r, "waits_for"),
+		   *until = json_str(r, "until");
 	const json_t *step = step_at_work(r);
 	const char *name = json_str(step, "step"), *target = json_str(step, "target");
 	AUTO_FREE char *at = name ? mem_printf("%s%s%s", name, target ? " " : "", target ? target : "") : mem_dup("");
@@ -124,8 +126,9 @@ static void print_steps(struct print *p, const json_t *steps)
 		const char *state = json_str(s, "state"), *error = json_str(s, "error");
 		int64_t attempts = json_int(s, "attempts", 0);
 		AUTO_FREE char *took = took_text(s);
-		AUTO_FREE char *words = attempts > 1 ? mem_printf("%s, attempt %" PRId64, state ? state : "-", attempts) :
-		                                       mem_dup(state ? state : "-");
+		AUTO_FREE char *words = attempts > 1 ?
+		                                mem_printf("%s, attempt %" PRId64, state ? state : "-", attempts) :
+		                                mem_dup(state ? state : "-");
 		table_cell(t, json_str(s, "step"), NULL);
 		table_cell(t, json_str(s, "target"), NULL);
 		table_cell(t, words, print_state_color(state));
@@ -191,8 +194,8 @@ static void print_plan_steps(struct print *p, const json_t *steps)
 	json_array_foreach(steps, i, s) {
 		int64_t version = json_int(s, "version", 0);
 		AUTO_FREE char *number = mem_printf("  %zu", i + 1);
-		AUTO_FREE char *what = version > 0 ? mem_printf("%s (version %" PRId64 ")", json_str(s, "does") ? json_str(s, "does") : "",
-		                                                version) : mem_dup(json_str(s, "does") ? json_str(s, "does") : "");
+		const char *does = json_str(s, "does") ? json_str(s, "does") : "";
+		AUTO_FREE char *what = version > 0 ? mem_printf("%s (version %" PRId64 ")", does, version) : mem_dup(does);
 		table_cell(t, number, NULL);
 		table_cell(t, json_str(s, "step"), NULL);
 		table_cell(t, json_str(s, "target"), NULL);
@@ -243,7 +246,8 @@ void print_findings(struct print *p, const json_t *doc)
 	json_array_foreach(list(doc, "findings"), i, f) {
 		const char *severity = json_str(f, "severity"), *secret = json_str(f, "secret");
 		int64_t version = json_int(f, "version", 0);
-		AUTO_FREE char *what = secret && version > 0 ? mem_printf("%s@%" PRId64, secret, version) : mem_dup(secret ? secret : "-");
+		AUTO_FREE char *what = secret && version > 0 ? mem_printf("%s@%" PRId64, secret, version) :
+		                                               mem_dup(secret ? secret : "-");
 		table_cell(t, severity, severity_color(severity));
 		table_cell(t, what, NULL);
 		table_cell(t, json_str(f, "check"), NULL);
@@ -257,8 +261,11 @@ void print_findings(struct print *p, const json_t *doc)
 
 static void print_change(struct print *p, const json_t *c)
 {
-	static const struct { const char *change, *sign, *color; } signs[] = { { "added", "+ ", PRINT_GREEN },
-		{ "changed", "~ ", PRINT_YELLOW }, { "removed", "- ", PRINT_RED } };
+	static const struct {
+		const char *change, *sign, *color;
+	} signs[] = { { "added", "+ ", PRINT_GREEN },
+		      { "changed", "~ ", PRINT_YELLOW },
+		      { "removed", "- ", PRINT_RED } };
 	const char *change = json_str(c, "change");
 	const json_t *differs = list(c, "differs");
 	size_t i = 0, k;
@@ -317,7 +324,8 @@ static void print_version(struct print *p, const json_t *v)
 	static const char *const labels[] = { "  issued ", "  expires ", "  " };
 	const char *state = json_str(v, "state"), *name;
 	const char *color = p->color_out && state && strcmp(state, "current") == 0 ? PRINT_GREEN : NULL;
-	printf("  %" PRId64 "  %s%s%s", json_int(v, "version", 0), color ? color : "", state ? state : "-", color ? "\033[0m" : "");
+	printf("  %" PRId64 "  %s%s%s", json_int(v, "version", 0), color ? color : "", state ? state : "-",
+	       color ? "\033[0m" : "");
 	for (size_t i = 0; i < 3; i++)
 		if (json_str(v, keys[i]) && *json_str(v, keys[i])) {
 			fputs(labels[i], stdout);
@@ -358,10 +366,10 @@ static void print_effective(const json_t *declaration)
 
 void print_secrets(struct print *p, const json_t *doc)
 {
-	static const char *const keys[] = { "id", "type", "owner", "risk", "provider", "policy", "issued_at", "rotated_at", "due_at",
-		"expires_at" };
-	static const char *const shown[] = { "secret    ", "type      ", "owner     ", "risk      ", "provider  ", "policy    ",
-		"issued    ", "rotated   ", "due       ", "expires   " };
+	static const char *const keys[] = { "id",     "type",      "owner",      "risk",   "provider",
+		                            "policy", "issued_at", "rotated_at", "due_at", "expires_at" };
+	static const char *const shown[] = { "secret    ", "type      ", "owner     ", "risk      ", "provider  ",
+		                             "policy    ", "issued    ", "rotated   ", "due       ", "expires   " };
 	size_t i, k;
 	json_t *s, *v;
 	json_array_foreach(list(doc, "secrets"), i, s) {
