@@ -98,9 +98,21 @@ static void bash_options(const struct cmd_option *table)
 static void bash_values(const struct cmd *c)
 {
 	for (const struct cmd_option *o = c->options; there(o); o++)
-		if (takes_value(o) && o->name)
+		if (takes_value(o) && o->name && *bash_action(o->complete))
 			printf("\t'%s --%s') mapfile -t COMPREPLY < <(%s); return ;;\n", c->name, o->name,
-			       *bash_action(o->complete) ? bash_action(o->complete) : ":");
+			       bash_action(o->complete));
+		else if (takes_value(o) && o->name)
+			printf("\t'%s --%s') return ;;\n", c->name, o->name);
+}
+
+static void bash_row(const struct cmd *c)
+{
+	printf("\t'%s')\n\t\twords='", c->name);
+	bash_options(c->options);
+	fputs("'\n\t\t[[ $cur == -* ]] || { ", stdout);
+	if (c->max != 0 && *bash_action(c->complete))
+		printf("mapfile -t COMPREPLY < <(%s); ", bash_action(c->complete));
+	puts("return; }\n\t\t;;");
 }
 
 static void bash_group(const char *word)
@@ -125,11 +137,13 @@ static void bash(void)
 	      "\tCOMPREPLY=()\n"
 	      "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 	      "\t\tcase ${COMP_WORDS[i]} in\n"
-	      "\t\t-C) home=(-C \"${COMP_WORDS[++i]}\") ;;\n"
 	      "\t\t",
 	      stdout);
 	value_options(cmd_global_options, " | ");
-	fputs(") ((i++)) ;;\n"
+	fputs(")\n"
+	      "\t\t\t[[ ${COMP_WORDS[i]} != -C ]] || home=(-C \"${COMP_WORDS[i + 1]}\")\n"
+	      "\t\t\t((i++))\n"
+	      "\t\t\t;;\n"
 	      "\t\t-*) ;;\n"
 	      "\t\t*)\n"
 	      "\t\t\tcase $name in\n"
@@ -154,19 +168,11 @@ static void bash(void)
 	words_after(NULL);
 	puts(" help' ;;");
 	each_group(bash_group);
-	for (size_t i = 0; cmd_all[i]; i++) {
-		const struct cmd *c = cmd_all[i];
-		printf("\t'%s')\n\t\twords='", c->name);
-		bash_options(c->options);
-		puts("'");
-		if (c->max != 0 && *bash_action(c->complete))
-			printf("\t\t[[ $cur == -* ]] || mapfile -t COMPREPLY < <(%s)\n", bash_action(c->complete));
-		puts("\t\t;;");
-	}
+	for (size_t i = 0; cmd_all[i]; i++)
+		bash_row(cmd_all[i]);
 	fputs("\tesac\n\t[[ $cur != -* ]] || words+='", stdout);
 	bash_options(cmd_global_options);
-	fputs("'\n\t[[ $cur != -* && ${#COMPREPLY[@]} -gt 0 ]] || [[ $cur != -* && $name == *' '* ]] ||\n"
-	      "\t\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+	fputs("'\n\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 	      "}\n"
 	      "complete -o filenames -F _rotor rotor\n",
 	      stdout);
