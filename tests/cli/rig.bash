@@ -10,7 +10,7 @@ ID=demo/orders-db
 setup_file() {
   RIG=$(scratch)
   ROTOR=$ROTOR_BIN
-  export RIG ROTOR RIG_PORT RIG_LOG
+  export RIG ROTOR RIG_PORT RIG_SOCKET RIG_LOG
   rig_tools && rig_server
 }
 teardown_file() { rig_end; }

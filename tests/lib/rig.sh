@@ -24,10 +24,10 @@ rig_peer() { PEERS=$RIG/p PGPORT_=$RIG_PORT PGVER_=$PGVER_ "$TOP/tests/peers/pos
 # rig_server   starts the server; rig_sql then speaks to it as the superuser, over its socket
 rig_server() {
   RIG_PORT=$(free_port)
-  RIG_LOG=$RIG/p/run/postgres$PGVER_/log
+  RIG_SOCKET=$RIG/p/pg${PGVER_:-15} RIG_LOG=$RIG_SOCKET/log
   rig_peer start
 }
-rig_sql() { psql -XAtq -v ON_ERROR_STOP=1 -h "$RIG/p/run/postgres$PGVER_" -p "$RIG_PORT" -U admin -d "${RIG_DB:-postgres}" -c "$1"; }
+rig_sql() { psql -XAtq -v ON_ERROR_STOP=1 -h "$RIG_SOCKET" -p "$RIG_PORT" -U admin -d "${RIG_DB:-postgres}" -c "$1"; }
 rig_random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 rig_conninfo() { echo "host=127.0.0.1 port=$RIG_PORT dbname=orders"; }
 
@@ -60,7 +60,7 @@ rig_fresh() {
 # search for plaintext would find there although rotor had no part in it
 rig_quiet_sql() {
   printf 'SET log_statement = none; SET log_min_error_statement = panic;\n%s\n' "$1" |
-    psql -XAtq -v ON_ERROR_STOP=1 -h "$RIG/p/run/postgres$PGVER_" -p "$RIG_PORT" -U admin -d postgres
+    psql -XAtq -v ON_ERROR_STOP=1 -h "$RIG_SOCKET" -p "$RIG_PORT" -U admin -d postgres
 }
 
 # rig_declaration   the declaration, with waits that a test can sit out. RIG_SECRET is a further line of the secret,

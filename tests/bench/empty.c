@@ -1,0 +1,5 @@
+/* The floor under every start: a C program that does nothing. */
+int main(void)
+{
+	return 0;
+}
