@@ -83,6 +83,11 @@ bool state_head_at(struct state *, uint64_t size, char **ret_note, struct err *)
 /* Verifies a head by the log's key under the origin that it names: the current or an earlier one, or any_origin. */
 bool state_head_open(struct state *, const char *note, bool any_origin, struct tlog_checkpoint *ret, struct err *) MUST_CHECK;
 const struct tlog_vkey *state_vkey(const struct state *); /* borrowed; its name is the current origin */
+/* Makes audit/checkpoint and audit/vkey anew from the newest head, under the commit turn. */
+bool state_derive(struct state *, struct err *) MUST_CHECK;
+/* From now on state_log refuses (ERR_REFUSED, `why`, borrowed): a state that is not trusted must not sign heads that may
+ * disagree with others under the same name. NULL lifts it. */
+void state_hold(struct state *, const char *why);
 /* Begins a new origin, in a transaction: the key stays, its name and all heads from now on are the new one's. */
 bool state_origin_set(struct state *, const char *origin, struct err *) MUST_CHECK;
 

@@ -120,19 +120,49 @@ bool state_log_sign(struct state *s, struct buf *ret_note, struct err *e)
 	return state_q_run(&q, e);
 }
 
-/* Best effort: a checkpoint that is missing or behind is brought up to date later, and never one that is ahead. */
+static bool replace(int dir, const char *name, const char *text, size_t len)
+{
+	AUTO_FREE char *temporary = mem_printf("%s.new", name);
+	int fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return false;
+	bool ok = write(fd, text, len) == (ssize_t)len;
+	close(fd);
+	ok = ok && renameat(dir, temporary, dir, name) == 0;
+	if (!ok)
+		unlinkat(dir, temporary, 0);
+	return ok;
+}
+
+/* Best effort: a checkpoint that is behind is no harm, the next commit brings it up to date. */
 void state_log_derive(struct state *s, const struct buf *note)
 {
-	static const char temporary[] = "checkpoint.new";
-	if (s->audit_fd < 0)
-		return;
-	int fd = openat(s->audit_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return;
-	bool ok = write(fd, note->data, note->len) == (ssize_t)note->len;
-	close(fd);
-	if (!ok || renameat(s->audit_fd, temporary, s->audit_fd, "checkpoint") != 0)
-		unlinkat(s->audit_fd, temporary, 0);
+	if (s->audit_fd >= 0)
+		replace(s->audit_fd, "checkpoint", note->data, note->len);
+}
+
+static bool derive(struct state *s, struct err *e)
+{
+	AUTO_FREE char *note = NULL;
+	AUTO_BUF vkey = BUF_INIT(1024);
+	struct tlog_checkpoint head;
+	if (!state_head(s, &note, &head, e))
+		return false;
+	tlog_vkey_text(&s->vkey, &vkey);
+	buf_str(&vkey, "\n");
+	if (s->audit_fd < 0 || !replace(s->audit_fd, "vkey", vkey.data, vkey.len)
+	    || !replace(s->audit_fd, "checkpoint", note, strlen(note)))
+		return err_set(e, ERR_TEMPORARY, "cannot write 'audit' beside '%s'", s->path);
+	return true;
+}
+
+bool state_derive(struct state *s, struct err *e)
+{
+	if (!state_begin(s, e))
+		return false;
+	bool ok = derive(s, e);
+	state_abort(s);
+	return ok;
 }
 
 bool state_head(struct state *s, char **ret_note, struct tlog_checkpoint *ret, struct err *e)
@@ -202,6 +232,11 @@ bool state_origin_set(struct state *s, const char *origin, struct err *e)
 const struct tlog_vkey *state_vkey(const struct state *s)
 {
 	return &s->vkey;
+}
+
+void state_hold(struct state *s, const char *why)
+{
+	s->held = why;
 }
 
 /* ---- leaves */
@@ -347,6 +382,10 @@ bool state_log(struct state *s, const struct state_leaf *leaf, struct err *e)
 	char reason[96], receipt[96];
 	AUTO_BUF b = BUF_INIT((size_t)1 << 20);
 	AUTO_Q q = { 0 };
+	if (s->held) {
+		err_set(e, ERR_REFUSED, "nothing may be recorded in '%s': %s", s->path, s->held);
+		return err_hint(e, "look with `rotor verify`, then `rotor home adopt --reason TEXT`");
+	}
 	if (!state_must_write(s, e) || !outsource(s, &l.reason, reason, e) || !outsource(s, &l.receipt, receipt, e))
 		return false;
 	for (size_t max = STATE_BLOB_OVER; b.len == 0 || b.len > TLOG_LEAF_MAX; max /= 2)
