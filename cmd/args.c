@@ -248,7 +248,7 @@ const struct cmd *cmd_find(int argc, char *const argv[], int *ret_used, struct e
 	const char *word = group ? argv[1] : argv[0];
 	AUTO_FREE char *name = mem_printf("%s%s", prefix, word);
 	for (size_t i = 0; cmd_all[i]; i++)
-		if (strcmp(cmd_all[i]->name, name) == 0) {
+		if (strcmp(cmd_all[i]->name, name) == 0 && !strchr(word, ' ')) {
 			*ret_used = group ? 2 : 1;
 			return cmd_all[i];
 		}
