@@ -151,14 +151,14 @@ rig_plaintext() {
 rig_quiet() {
   local p
   for p in "${RIG_PIDS[@]}"; do
-    kill "$p" 2>/dev/null
-    wait "$p" 2>/dev/null
+    kill "$p" 2>/dev/null || :
+    wait "$p" 2>/dev/null || :
   done
   RIG_PIDS=()
 }
 
 rig_end() {
   rig_quiet
-  [ -z "${RIG_PORT:-}" ] || rig_peer stop
+  [ -z "${RIG_PORT:-}" ] || rig_peer stop || :
   [ -z "${RIG:-}" ] || rm -rf "$RIG"
 }
