@@ -149,14 +149,19 @@ static bool put_one(struct apply *a, const struct load_secret *s, struct err *e)
 	return ok || err_prefix(e, "'%s'", s->id);
 }
 
-static void add_fault(struct load *load, const struct load_secret *s, const char *text)
+static void add_fault(const struct apply *a, const struct load_secret *s, const char *text)
 {
+	struct load *load = a->load;
+	size_t file = 0;
 	if (load->n_faults == LOAD_FAULTS_MAX) {
 		load->n_more++;
 		return;
 	}
+	while (file + 1 < a->n_files && strcmp(s->file, a->files[file]) != 0)
+		file++;
 	load->faults = mem_grow(load->faults, load->n_faults + 1, sizeof *load->faults);
-	load->faults[load->n_faults++].text = mem_printf("%s:%d:1: %s", s->file, s->line, text);
+	load->faults[load->n_faults++] = (struct load_fault){ .text = mem_printf("%s:%d:1: %s", s->file, s->line, text),
+		.file = file, .line = (unsigned)s->line, .column = 1 };
 }
 
 static bool leads_out(const struct apply *a, const struct load_secret *s)
@@ -182,7 +187,7 @@ static bool find_loops(struct apply *a, struct err *e)
 		if (!loop)
 			continue;
 		AUTO_FREE char *text = mem_printf("secrets log in with each other in a loop: %s", loop);
-		add_fault(a->load, s, text);
+		add_fault(a, s, text);
 	}
 	return count_faults(a->load, "; nothing was applied", e);
 }
