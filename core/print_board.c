@@ -11,6 +11,8 @@
 #include "table.h"
 #include "utf8.h"
 
+#define TARGET_MAX 28 /* columns */
+
 enum mark { MARK_RUNNING, MARK_WAITING, MARK_DONE, MARK_FAILED, MARK_UNDONE, MARK_NONE };
 
 static const struct {
@@ -143,25 +145,23 @@ static void job_drop(struct print_board *b, struct job *j)
 	b->n--;
 }
 
-static struct step *step_of(struct job *j, const struct event *e)
+static struct step *step_of(struct job *j, const char *step, const struct event *e)
 {
-	const char *target = e->target ? e->target : "";
+	AUTO_FREE char *name = safe(step), *target = safe(e->target);
 	for (size_t i = 0; i < j->n; i++)
-		if (strcmp(j->steps[i].name, e->step) == 0 && strcmp(j->steps[i].target, target) == 0 &&
+		if (strcmp(j->steps[i].name, name) == 0 && strcmp(j->steps[i].target, target) == 0 &&
 		    j->steps[i].version == e->version)
 			return &j->steps[i];
 	if (j->n == j->cap) {
 		j->cap = j->cap ? j->cap * 2 : 16;
 		j->steps = mem_grow(j->steps, j->cap, sizeof *j->steps);
 	}
-	j->steps[j->n] = (struct step){ .name = mem_dup(e->step),
-		                        .target = mem_dup(target),
-		                        .note = mem_dup(""),
-		                        .version = e->version,
-		                        .started = e->time_ms,
-		                        .ended = -1,
-		                        .until = -1 };
-	return &j->steps[j->n++];
+	struct step *s = &j->steps[j->n++];
+	*s = (struct step){ .version = e->version, .started = e->time_ms, .ended = -1, .until = -1 };
+	s->name = STEAL(name);
+	s->target = STEAL(target);
+	s->note = mem_dup("");
+	return s;
 }
 
 static void note(struct step *s, const char *text, int64_t until)
@@ -182,7 +182,7 @@ static void take_step(struct job *j, const struct event *e)
 	for (size_t i = 0; e->step && e->state && i < sizeof states / sizeof *states; i++) {
 		if (strcmp(states[i].state, e->state) != 0)
 			continue;
-		struct step *s = step_of(j, e);
+		struct step *s = step_of(j, e->step, e);
 		s->mark = states[i].mark;
 		s->started = e->started_ms >= 0                       ? e->started_ms :
 		             s->mark == MARK_RUNNING && s->ended >= 0 ? e->time_ms :
@@ -192,24 +192,27 @@ static void take_step(struct job *j, const struct event *e)
 	}
 }
 
+static char *wait_text(const struct step *s, const struct event *e)
+{
+	if (e->type == EVENT_RETRY)
+		return mem_dup(e->message ? e->message : "failed for now");
+	bool named = !e->waits_for || strcmp(e->waits_for, s->name) == 0;
+	return mem_printf("waits%s%s%s%s", named ? "" : " for ", named ? "" : e->waits_for, e->message ? ": " : "",
+	                  e->message ? e->message : "");
+}
+
 /* A wait or a retry belongs to the named step, else to the last one that is not over. */
 static void take_wait(struct job *j, const struct event *e)
 {
-	struct step *s = e->step ? step_of(j, e) : NULL;
+	struct step *s = e->step ? step_of(j, e->step, e) : NULL;
 	for (size_t i = j->n; !s && i-- > 0;)
 		if (j->steps[i].ended < 0)
 			s = &j->steps[i];
-	if (!s) {
-		struct event named = *e;
-		named.step = e->waits_for ? e->waits_for : "wait";
-		s = step_of(j, &named);
-	}
+	if (!s)
+		s = step_of(j, e->waits_for ? e->waits_for : "wait", e);
 	s->mark = MARK_WAITING;
 	s->ended = -1;
-	AUTO_FREE char *text = e->type == EVENT_RETRY ?
-	                               mem_printf("%s; next try", e->message ? e->message : "failed for now") :
-	                               mem_printf("waits for %s%s%s", e->waits_for ? e->waits_for : "its time",
-	                                          e->message ? ": " : "", e->message ? e->message : "");
+	AUTO_FREE char *text = wait_text(s, e);
 	note(s, text, e->until_ms);
 }
 
@@ -260,15 +263,27 @@ static char *head_text(const struct job *j, int64_t now)
 	                  clock_span(now - j->begun, span));
 }
 
-static char *step_text(const struct step *s, int64_t now)
+/* Columns for the targets of a job, so that what is waited for has room. */
+static int target_width(const struct job *j)
+{
+	size_t most = 0;
+	for (size_t i = 0; i < j->n; i++) {
+		size_t width = table_width(j->steps[i].target);
+		most = width > most ? width : most;
+	}
+	return most < TARGET_MAX ? (int)most : TARGET_MAX;
+}
+
+/* What matters most stands first, as the line is cut at the screen's edge. */
+static char *step_text(const struct step *s, int64_t now, int width)
 {
 	char span[CLOCK_TEXT], until[2 * CLOCK_TEXT + 16] = "", at[CLOCK_TEXT], left[CLOCK_TEXT];
 	if (s->until >= 0)
-		snprintf(until, sizeof until, " until %s, %s left", clock_text(s->until, at),
-		         clock_span(s->until - now, left));
-	AUTO_FREE char *name = safe(s->name), *target = safe(s->target);
-	return mem_printf("%-10s  %-20s  %7s  %s%s", name, target,
-	                  clock_span((s->ended < 0 ? now : s->ended) - s->started, span), s->note, until);
+		snprintf(until, sizeof until, ", %s left, until %s", clock_span(s->until - now, left),
+		         clock_text(s->until, at));
+	clock_span((s->ended < 0 ? now : s->ended) - s->started, span);
+	int pad = width - (int)table_width(s->target);
+	return mem_printf("%-10s  %s%*s  %7s  %s%s", s->name, s->target, pad > 0 ? pad : 0, "", span, s->note, until);
 }
 
 /* One job in at most `share` lines. */
@@ -277,7 +292,7 @@ static void job_lines(const struct job *j, int64_t now, size_t share, struct lin
 	const struct step *last = j->n ? &j->steps[j->n - 1] : NULL;
 	if (share < 3 || j->n == 0) {
 		AUTO_FREE char *head = head_text(j, now),
-			       *step = last && share < 3 ? step_text(last, now) : mem_dup("");
+			       *step = last && share < 3 ? step_text(last, now, 0) : mem_dup("");
 		add_line(ls, last ? last->mark : MARK_RUNNING, 0, mem_printf("%s  %s", head, step));
 		return;
 	}
@@ -288,7 +303,7 @@ static void job_lines(const struct job *j, int64_t now, size_t share, struct lin
 		add_line(ls, MARK_NONE, 2, mem_printf("%zu earlier steps", first));
 	}
 	for (size_t i = first; i < j->n; i++)
-		add_line(ls, j->steps[i].mark, 2, step_text(&j->steps[i], now));
+		add_line(ls, j->steps[i].mark, 2, step_text(&j->steps[i], now, target_width(j)));
 }
 
 static void all_lines(const struct print_board *b, size_t budget, struct lines *ls)
@@ -394,7 +409,7 @@ static void said_steps(const struct print_board *b, const struct job *j, struct 
 	unsigned rows, columns;
 	screen(b, &rows, &columns);
 	for (size_t i = 0; i < j->n; i++) {
-		struct line l = { j->steps[i].mark, 2, step_text(&j->steps[i], b->now) };
+		struct line l = { j->steps[i].mark, 2, step_text(&j->steps[i], b->now, target_width(j)) };
 		put_line(b, &l, columns, said);
 		free(l.text);
 	}
