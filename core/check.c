@@ -367,7 +367,7 @@ static bool is_later(const char *key)
 	return false;
 }
 
-static void tell_unknown(struct check *c, const struct tree_node *key, const struct check_part parts[], size_t n)
+void check_unknown(struct check *c, const struct tree_node *key, const struct check_part parts[], size_t n)
 {
 	AUTO_BUF words = BUF_INIT(640);
 	const char *guess = NULL;
@@ -389,15 +389,13 @@ static void tell_unknown(struct check *c, const struct tree_node *key, const str
 		check_tell(c, key, "unknown key '%.64s'; allowed are %s", key->text, allowed);
 }
 
-static bool place_key(struct check *c, const struct tree_node *key, struct check_part parts[], size_t n)
+static bool place_key(const struct tree_node *key, struct check_part parts[], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *name = parts[i].alias && strcmp(key->text, parts[i].alias) == 0 ? parts[i].alias_of : key->text;
 		for (size_t j = 0; parts[i].table[j].name; j++) {
 			if (strcmp(parts[i].table[j].name, name) != 0)
 				continue;
-			if (parts[i].nodes[j])
-				check_tell(c, key, "'%s' and '%s' say the same; one of them is allowed", parts[i].alias, parts[i].alias_of);
 			parts[i].nodes[j] = key->next;
 			return true;
 		}
@@ -411,7 +409,7 @@ static void fill_part(struct check *c, struct check_part *p, const struct tree_n
 		p->json = json_object();
 	for (size_t i = 0; p->table[i].name; i++) {
 		const struct schema_key *k = &p->table[i];
-		if (!p->nodes[i] && k->flags & SCHEMA_REQUIRED)
+		if (!p->nodes[i] && k->flags & SCHEMA_REQUIRED && (!map || map->type == TREE_MAP))
 			check_tell(c, map, "the key '%s' is missing here", k->name);
 		if (p->raw)
 			continue;
@@ -427,10 +425,13 @@ void check_map(struct check *c, const struct tree_node *map, struct check_part p
 		while (parts[i].table[keys].name)
 			keys++;
 		parts[i].nodes = mem_array(keys + 1, sizeof *parts[i].nodes);
+		const char *a = parts[i].alias, *b = parts[i].alias_of;
+		if (a && tree_get(map, a) && tree_get(map, b))
+			check_tell(c, tree_get(map, b), "'%s' and '%s' say the same; one of them is allowed", a, b);
 	}
 	for (const struct tree_node *k = map && map->type == TREE_MAP ? map->first : NULL; k; k = k->next->next)
-		if (k->type == TREE_SCALAR && !place_key(c, k, parts, n) && !any)
-			tell_unknown(c, k, parts, n);
+		if (k->type == TREE_SCALAR && !place_key(k, parts, n) && !any)
+			check_unknown(c, k, parts, n);
 	for (size_t i = 0; i < n; i++)
 		fill_part(c, &parts[i], map);
 }

@@ -40,6 +40,7 @@ struct check_part {
 };
 /* Reads `map`, which may be NULL (empty). Keys that no part has are faults, unless `any`. */
 void check_map(struct check *, const struct tree_node *map, struct check_part parts[], size_t n, bool any);
+void check_unknown(struct check *, const struct tree_node *key, const struct check_part parts[], size_t n); /* tells it */
 const struct tree_node *check_node(const struct check_part *, const char *key); /* from `nodes`; NULL absent */
 void check_done(struct check_part parts[], size_t n); /* frees nodes and json */
 

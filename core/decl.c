@@ -76,7 +76,7 @@ static void parse_confirm(const json_t *j, struct decl_confirm *ret)
 
 static bool parse_consumer(const json_t *j, struct decl_consumer *ret, struct err *e)
 {
-	if (!parse_target(j, KIND_CONSUMER, load_consumer_keys, &ret->t, e))
+	if (!parse_target(j, KIND_CONSUMER, load_tables_consumer, &ret->t, e))
 		return false;
 	const json_t *confirms = json_object_get(j, "confirm");
 	if (json_array_size(confirms) > DECL_CONFIRMS_MAX)
@@ -92,7 +92,7 @@ static bool parse_consumer(const json_t *j, struct decl_consumer *ret, struct er
 static bool parse_policy(const json_t *j, struct decl_policy *ret, struct err *e)
 {
 	const char *key;
-	if (!schema_fits(j, load_policy_keys, "name approvals", true, &key))
+	if (!schema_fits(j, load_tables_policy, "name approvals", true, &key))
 		return damaged(key, e);
 	if (!text_or_null(j, "name", e))
 		return false;
@@ -117,7 +117,7 @@ static bool parse_policy(const json_t *j, struct decl_policy *ret, struct err *e
 static bool parse_secret(const json_t *j, struct decl *d, struct err *e)
 {
 	const char *key;
-	if (!schema_fits(j, load_secret_keys, "id policy authority stores consumers", true, &key))
+	if (!schema_fits(j, load_tables_secret, "id policy authority stores consumers", true, &key))
 		return damaged(key, e);
 	d->id = json_str(j, "id");
 	d->type = json_str(j, "type");
@@ -142,12 +142,12 @@ static bool parse_targets(const json_t *j, struct decl *d, struct err *e)
 		return damaged("stores", e);
 	if (!json_is_array(consumers) || json_array_size(consumers) > DECL_TARGETS_MAX)
 		return damaged("consumers", e);
-	if (!parse_target(json_object_get(j, "authority"), KIND_AUTHORITY, load_target_keys, &d->authority, e))
+	if (!parse_target(json_object_get(j, "authority"), KIND_AUTHORITY, load_tables_target, &d->authority, e))
 		return false;
 	d->n_stores = json_array_size(stores);
 	d->stores = mem_array(d->n_stores + 1, sizeof *d->stores);
 	for (size_t i = 0; i < d->n_stores; i++)
-		if (!parse_target(json_array_get(stores, i), KIND_STORE, load_target_keys, &d->stores[i], e))
+		if (!parse_target(json_array_get(stores, i), KIND_STORE, load_tables_target, &d->stores[i], e))
 			return false;
 	d->n_consumers = json_array_size(consumers);
 	d->consumers = mem_array(d->n_consumers + 1, sizeof *d->consumers);

@@ -6,7 +6,7 @@
 #define MAY_BE_0 .flags = SCHEMA_ALLOW_ZERO
 #define YEAR (365LL * 86400 * 1000)
 
-const struct schema_key load_file_keys[] = {
+const struct schema_key load_tables_file[] = {
 	{ .name = "rotor", .type = SCHEMA_INT, .min = 1, .max = 1, REQUIRED, .help = "version of this format" },
 	{ .name = "policies", .type = SCHEMA_OBJECT, .help = "policies by name" },
 	{ .name = "secrets", .type = SCHEMA_OBJECT, .help = "secrets by id" },
@@ -51,7 +51,7 @@ static const struct schema_key retry_keys[] = {
 	{ 0 },
 };
 
-const struct schema_key load_policy_keys[] = {
+const struct schema_key load_tables_policy[] = {
 	{ .name = "rotate_every", .type = SCHEMA_DURATION, .fallback = "30d", .max = 100 * YEAR, .help = "time between rotations" },
 	{ .name = "max_age", .type = SCHEMA_DURATION, .max = 100 * YEAR, .help = "verify fails beyond it" },
 	{ .name = "jitter", .type = SCHEMA_PERCENT, .fallback = "0%", .help = "how much earlier a rotation may be due" },
@@ -81,7 +81,7 @@ static const struct schema_key adopt_keys[] = {
 	{ 0 },
 };
 
-const struct schema_key load_secret_keys[] = {
+const struct schema_key load_tables_secret[] = {
 	{ .name = "type", .type = SCHEMA_STRING, .help = "what it is; told by the authority's provider" },
 	{ .name = "owner", .type = SCHEMA_STRING, .help = "who answers for it; the login user" },
 	{ .name = "risk", .type = SCHEMA_ENUM, .fallback = "medium", .allowed = "low|medium|high|critical", .help = "what a leak would cost" },
@@ -93,7 +93,7 @@ const struct schema_key load_secret_keys[] = {
 	{ 0 },
 };
 
-const struct schema_key load_link_keys[] = {
+const struct schema_key load_tables_link[] = {
 	{ .name = "policy", .type = SCHEMA_OBJECT, .help = "a policy's name, or a policy" },
 	{ .name = "authority", .type = SCHEMA_OBJECT, REQUIRED, .help = "what accepts the credential" },
 	{ .name = "stores", .type = SCHEMA_OBJECTS, .help = "where consumers fetch it" },
@@ -106,7 +106,7 @@ const struct schema_key load_link_keys[] = {
 	{ .name = "provider", .type = SCHEMA_STRING, .help = "kind of provider" }, \
 	{ .name = "auth", .type = SCHEMA_AUTH, .help = "the credential that rotor itself needs there" }
 
-const struct schema_key load_target_keys[] = { TARGET_KEYS, { 0 } };
+const struct schema_key load_tables_target[] = { TARGET_KEYS, { 0 } };
 
 static const struct schema_key authority_keys[] = {
 	{ .name = "application_name", .type = SCHEMA_STRING, .help = "sessions that count, by name" },
@@ -128,7 +128,7 @@ static const struct schema_key health_keys[] = {
 	{ 0 },
 };
 
-const struct schema_key load_consumer_keys[] = {
+const struct schema_key load_tables_consumer[] = {
 	TARGET_KEYS,
 	{ .name = "cache_ttl", .type = SCHEMA_DURATION, .fallback = "0s", MAY_BE_0, .max = YEAR, .help = "how long it may keep what it fetched" },
 	{ .name = "confirm", .type = SCHEMA_OBJECTS, .fallback = "[]", .flags = SCHEMA_ALLOW_ZERO | SCHEMA_ONE_KEY, .sub = confirm_keys,

@@ -5,11 +5,11 @@
 
 #include "schema.h"
 
-extern const struct schema_key load_file_keys[];     /* found only: `rotor`, `policies`, `secrets` */
-extern const struct schema_key load_policy_keys[];
-extern const struct schema_key load_secret_keys[];
-extern const struct schema_key load_link_keys[];     /* of a secret, found only: policy and targets */
-extern const struct schema_key load_target_keys[];   /* of authority and stores, beside the kind's parameters */
-extern const struct schema_key load_consumer_keys[]; /* these and further ones */
+extern const struct schema_key load_tables_file[];     /* found only: `rotor`, `policies`, `secrets` */
+extern const struct schema_key load_tables_policy[];
+extern const struct schema_key load_tables_secret[];
+extern const struct schema_key load_tables_link[];     /* of a secret, found only: policy and targets */
+extern const struct schema_key load_tables_target[];   /* of authority and stores, beside the kind's parameters */
+extern const struct schema_key load_tables_consumer[]; /* these and further ones */
 
 #endif

@@ -145,10 +145,8 @@ static bool value_fits(const json_t *v, const struct schema_key *k)
 bool schema_fits(const json_t *object, const struct schema_key *table, const char *extra, bool whole, const char **ret_key)
 {
 	*ret_key = "";
-	size_t known = 0;
 	for (const struct schema_key *k = table; json_is_object(object) && k->name; k++) {
 		const json_t *v = json_object_get(object, k->name);
-		known += v ? 1 : 0;
 		*ret_key = k->name;
 		bool may_lack = !(k->flags & SCHEMA_REQUIRED) && (v ? !k->fallback : !whole);
 		if (!v || json_is_null(v) ? !may_lack : !value_fits(v, k))

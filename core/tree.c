@@ -369,13 +369,13 @@ void tree_free(struct tree *t)
 	free(t);
 }
 
-/* To the start of the one mapping of the document. */
+/* To the start of the one mapping of the document, or to the end of the stream where there is no document. */
 static bool begin(struct tree *t)
 {
 	if (!check_bytes(t) || !step(t) || !step(t))
 		return false;
 	if (t->event.type == YAML_STREAM_END_EVENT)
-		return die(t, "nothing in it");
+		return true;
 	if (!step(t))
 		return false;
 	if (t->event.type != YAML_MAPPING_START_EVENT)
@@ -394,6 +394,12 @@ const struct tree_node *tree_document(struct tree *t)
 {
 	if (!begin(t))
 		return NULL;
+	if (t->event.type == YAML_STREAM_END_EVENT) {
+		struct tree_node *empty = take(t, sizeof *empty);
+		empty->type = TREE_MAP;
+		empty->line = empty->column = 1;
+		return empty;
+	}
 	const struct tree_node *n = read_node(t, 1);
 	return n && finish(t) ? n : NULL;
 }
@@ -468,12 +474,12 @@ static bool read_sections(struct tree *t, json_t *lines, tree_entry *entry, void
 	}
 }
 
-void tree_entries(struct tree *t, tree_entry *entry, void *arg)
+bool tree_entries(struct tree *t, tree_entry *entry, void *arg)
 {
 	json_t *lines = json_object();
-	if (begin(t))
-		read_sections(t, lines, entry, arg);
+	bool ok = begin(t) && (t->event.type == YAML_STREAM_END_EVENT || read_sections(t, lines, entry, arg));
 	json_decref(lines);
+	return ok;
 }
 
 const struct tree_node *tree_get(const struct tree_node *map, const char *key)
