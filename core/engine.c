@@ -16,6 +16,8 @@
 #include "json.h"
 #include "mem.h"
 
+#define GIVES_BACK_MS 500 /* a longer wait is waited without the lease */
+
 static volatile sig_atomic_t stopping;
 
 static void on_signal(int sig)
@@ -103,6 +105,16 @@ static void leave(struct run *r)
 	engine_end(r, a->waits_for == RB_FOR_RETRY ? ERR_TEMPORARY : ERR_OK);
 }
 
+/* A waiting step holds nothing: others may confirm, abort or go on meanwhile. */
+static void give_back(struct run *r)
+{
+	for (size_t i = 0; i < r->n_targets; i++)
+		engine_call_close(&r->targets[i]);
+	if (r->lease >= 0)
+		close(r->lease);
+	r->lease = -1;
+}
+
 static void wait_for(struct run *r)
 {
 	const struct rb_act *a = &r->act;
@@ -117,6 +129,8 @@ static void wait_for(struct run *r)
 	}
 	r->status = RUN_WAITING;
 	r->wake_at = a->poll_at;
+	if (!a->sampling && r->planned && a->poll_at - clock_boot() >= GIVES_BACK_MS)
+		give_back(r);
 }
 
 static const char alnum[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -296,6 +310,8 @@ static int timeout_of(const struct engine *en)
 	return at > now ? (int)(at - now) : 0;
 }
 
+static void wake(struct run *);
+
 static void wait_answers(struct engine *en)
 {
 	AUTO_FREE struct pollfd *fds = mem_array(en->n_runs, sizeof *fds);
@@ -313,7 +329,7 @@ static void wait_answers(struct engine *en)
 		if (engine_call_waits(r))
 			engine_call_receive(r, now);
 		if (r->status == RUN_WAITING && (now >= r->wake_at || stopping))
-			r->status = RUN_READY;
+			wake(r);
 	}
 }
 
@@ -571,6 +587,39 @@ int engine_finish(struct engine *en, json_t **ret, struct err *e)
 	free(en->runs);
 	free(ids);
 	return code;
+}
+
+/* Goes on after a wait without the lease. Whoever had it meanwhile may have moved the rotation on. */
+static bool regain(struct run *r, struct err *e)
+{
+	struct state_rotation rot = { 0 };
+	struct lock_holder holder;
+	bool found = false, ok = true;
+	if (!lock_lease(r->engine->home->lock, r->secret.row, r->rotation.id, &r->lease, &holder, e)) {
+		r->wake_at = clock_boot() + GIVES_BACK_MS;
+		return e->code == ERR_TEMPORARY;
+	}
+	if (!state_rotation_get(r->engine->home->state, r->rotation.id, &rot, &found, e))
+		return false;
+	bool moved = found && strcmp(rot.body, r->rotation.body) != 0;
+	if (moved && (rot.ended >= 0 || strcmp(rot.state, "held") == 0)) {
+		engine_run_event(r, EVENT_END, NULL, rot.state, rot.held_because, NULL, -1);
+		engine_end(r, strcmp(rot.state, "done") == 0 ? ERR_OK : ERR_FAILED);
+	} else if (moved) {
+		ok = engine_run_reload(r, &rot, e) && take_up(r, e);
+	}
+	if (r->status == RUN_WAITING)
+		r->status = RUN_READY;
+	state_rotation_clear(&rot);
+	return ok;
+}
+
+static void wake(struct run *r)
+{
+	if (r->lease >= 0 || !r->planned)
+		r->status = RUN_READY;
+	else if (!regain(r, &r->err))
+		end_error(r);
 }
 
 struct queue {

@@ -73,7 +73,7 @@ static struct run_target *health_target(struct run *r, size_t which)
 	return &r->targets[r->n_targets - r->rb.n_health + which];
 }
 
-static void target_close(struct run_target *t)
+void engine_call_close(struct run_target *t)
 {
 	helper_end(t->helper);
 	t->helper = NULL;
@@ -83,7 +83,7 @@ static void target_close(struct run_target *t)
 void engine_call_end(struct run *r)
 {
 	for (size_t i = 0; i < r->n_targets; i++) {
-		target_close(&r->targets[i]);
+		engine_call_close(&r->targets[i]);
 		json_decref(r->targets[i].params);
 	}
 	free(r->targets);
@@ -211,7 +211,7 @@ static void wire(struct run *r, struct helper *h, json_t *q)
 	struct err e;
 	if (helper_send(h, q, clock_boot() + ENGINE_CALL_MS, &e))
 		return;
-	target_close(r->calling);
+	engine_call_close(r->calling);
 	fail_call(r, KIND_TEMPORARY, &e);
 }
 
@@ -246,7 +246,7 @@ static void send(struct run *r)
 	r->status = RUN_CALLING;
 	r->opening = r->crediting = false;
 	if (t->helper && !helper_alive(t->helper))
-		target_close(t);
+		engine_call_close(t);
 	if (t->open) {
 		wire(r, t->helper, r->request);
 		return;
@@ -575,13 +575,13 @@ static void opened(struct run *r, const struct helper_answer *a)
 	size_t several = auth_count(t) > 1 || (auth_count(t) && json_bool(json_array_get(t->auth, 0), "self")) ? 2 * auth_count(t) : 0;
 	bool refused = a->rc == KIND_PERMANENT;
 	if (refused && several && ++t->auth_at < several) {
-		target_close(t);
+		engine_call_close(t);
 		send(r);
 		return;
 	}
 	if (a->rc != KIND_OK) {
 		t->auth_at = 0;
-		target_close(t);
+		engine_call_close(t);
 		fail_call(r, a->rc == KIND_AMBIGUOUS ? KIND_TEMPORARY : a->rc, &a->error);
 		return;
 	}
@@ -611,7 +611,7 @@ static void answered(struct run *r, const struct helper_answer *a)
 	} else {
 		if (a->rc == KIND_AMBIGUOUS) {
 			r->calling->auth_checked = false;
-			target_close(r->calling); /* its session bears an attempt that is dead now */
+			engine_call_close(r->calling); /* its session bears an attempt that is dead now */
 		}
 		if (!r->planned) {
 			r->calling = NULL;

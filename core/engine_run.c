@@ -566,7 +566,7 @@ static void rotation_take(struct run *r, const struct state_rotation *from)
 	to->held_because = copy(from->held_because);
 	to->plan = copy(from->plan);
 	to->digest = copy(from->digest);
-	to->body = NULL; /* written anew at each save */
+	to->body = copy(from->body);
 }
 
 static bool plan_load(struct run *r, struct err *e)
@@ -613,14 +613,10 @@ bool engine_run_load(struct run *r, const struct state_rotation *rot, struct err
 	return ok || err_set(e, ERR_FAILED, "the step rows of rotation '%s' are damaged in the state", rot->id);
 }
 
-void engine_run_free(struct run *r)
+/* What was loaded or made for the rotation; the secret, the lease and the place in the engine stay. */
+static void clear(struct run *r)
 {
-	if (!r)
-		return;
 	engine_call_end(r);
-	state_secret_clear(&r->secret);
-	state_rotation_clear(&r->rotation);
-	decl_clear(&r->decl);
 	rb_clear(&r->rb);
 	for (size_t i = 0; i < r->n_texts; i++) {
 		free(r->texts[i].receipt);
@@ -631,11 +627,41 @@ void engine_run_free(struct run *r)
 	fields_free(r->new_value);
 	fields_free(r->old_value);
 	fields_free(r->kept);
-	json_decref(r->manual);
 	json_decref(r->request);
-	json_decref(r->doc);
 	free(r->kept_for);
 	free(r->last_error);
+	r->texts = NULL;
+	r->n_texts = 0;
+	r->new_value = r->old_value = r->kept = NULL;
+	r->request = NULL;
+	r->kept_for = r->last_error = NULL;
+}
+
+bool engine_run_reload(struct run *r, const struct state_rotation *rot, struct err *e)
+{
+	bool found = false;
+	char *id = r->secret.id;
+	clear(r);
+	r->secret.id = NULL;
+	state_secret_clear(&r->secret);
+	bool ok = state_secret_get(r->engine->home->state, id, &r->secret, &found, e);
+	if (ok && !found)
+		ok = err_set(e, ERR_FAILED, "secret '%s' is gone", id);
+	free(id);
+	r->waits_row = SIZE_MAX;
+	return ok && engine_run_load(r, rot, e);
+}
+
+void engine_run_free(struct run *r)
+{
+	if (!r)
+		return;
+	clear(r);
+	state_secret_clear(&r->secret);
+	state_rotation_clear(&r->rotation);
+	decl_clear(&r->decl);
+	json_decref(r->manual);
+	json_decref(r->doc);
 	if (r->lease >= 0)
 		close(r->lease);
 	free(r);

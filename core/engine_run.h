@@ -129,6 +129,7 @@ struct engine {
 /* engine_run.c: a run and its durable form */
 struct run *engine_run_new(struct engine *, const char *secret, enum run_mode, struct err *) MUST_CHECK;
 bool engine_run_load(struct run *, const struct state_rotation *, struct err *) MUST_CHECK;
+bool engine_run_reload(struct run *, const struct state_rotation *, struct err *) MUST_CHECK; /* as it stands now, under the lease */
 void engine_run_free(struct run *);
 bool engine_run_save(struct run *, struct err *) MUST_CHECK; /* in a transaction: rows, versions, values, leaves, head */
 bool engine_run_head(struct run *, const char *state, const char *waits_for, int64_t until, int64_t next_at, struct err *) MUST_CHECK;
@@ -151,6 +152,7 @@ void engine_call_verb(struct run *, size_t target, enum kind_verb, unsigned endp
                       const char *handle);
 void engine_call_receive(struct run *, int64_t now_boot);     /* its descriptor is readable, or the deadline passed */
 struct helper *engine_call_waits(const struct run *);         /* the helper that is to answer, NULL none */
+void engine_call_close(struct run_target *);                  /* its helper */
 void engine_call_end(struct run *);                           /* all helpers */
 
 /* engine_plan.c: authorize */

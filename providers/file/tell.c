@@ -140,7 +140,7 @@ static bool aim(const json_t *tell, int *ret_pidfd, struct err *e)
 {
 	const char *pidfile = json_str(tell, "pidfile"), *exe = json_str(tell, "exe"), *wrong = NULL;
 	struct stat st;
-	pid_t pid;
+	pid_t pid = 0;
 	uid_t uid;
 	if (!read_pid(pidfile, &pid, &st, e))
 		return false;
