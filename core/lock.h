@@ -23,12 +23,14 @@ struct lock_holder {
 bool lock_open(const char *path, struct lock **ret, struct err *) MUST_CHECK;
 void lock_close(struct lock *);
 
-/* Waits for the commit turn at most `wait_ms`, then ERR_TEMPORARY naming the holder. */
+/* Waits for the commit turn at most `wait_ms` (0: only tries), then ERR_TEMPORARY naming the holder. While it waits,
+ * SIGALRM is unblocked and its handler, which does nothing, stays installed afterwards. One thread only. */
 bool lock_turn(struct lock *, int64_t wait_ms, struct err *) MUST_CHECK;
 void lock_turn_end(struct lock *);
 
-/* Takes the lease of secret row `row` (>= 1) for `rotation`. Never waits: ERR_TEMPORARY with `holder` filled when
- * another has it. *ret_fd is an own open of the file, close-on-exec; closing the last copy gives the lease back. */
+/* Takes the lease of secret row `row` (1 to 2^24 - 1, else ERR_FAILED) for `rotation`. Never waits: ERR_TEMPORARY with
+ * `holder` filled when another has it. *ret_fd is an own open of the file, close-on-exec; closing the last copy gives
+ * the lease back. */
 bool lock_lease(struct lock *, int64_t row, const char *rotation, int *ret_fd, struct lock_holder *holder,
                 struct err *) MUST_CHECK;
 bool lock_lease_holder(struct lock *, int64_t row, struct lock_holder *ret); /* false: nobody holds it */

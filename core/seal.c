@@ -23,7 +23,7 @@ _Static_assert(KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "one si
 _Static_assert(WRAPPED_LEN <= SEAL_WRAPPED_MAX, "a wrapped key fits the caller's array");
 
 enum key_name { KEK, LOG_FP, FIND_FP, KEY_NAMES };
-static const char *const key_names[KEY_NAMES] = { "kek", "log.fp", "find.fp" };
+static const char *const key_names[KEY_NAMES] = {"kek", "log.fp", "find.fp"};
 
 struct seal {
 	unsigned char data[KEY_BYTES], log_fp[KEY_BYTES], find_fp[KEY_BYTES];
@@ -54,7 +54,8 @@ static bool write_all(int fd, const char *text, size_t len)
 }
 
 /* Removes again what it made when it fails. */
-static bool write_key(int dir, const char *keys_dir, const char *name, const unsigned char key[KEY_BYTES], struct err *e)
+static bool write_key(int dir, const char *keys_dir, const char *name, const unsigned char key[KEY_BYTES],
+		      struct err *e)
 {
 	char text[KEY_FILE_SIZE + 1];
 	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -83,17 +84,18 @@ static bool owner_only(const struct stat *st, const char *keys_dir, const char *
 	if (!S_ISREG(st->st_mode))
 		return err_set(e, ERR_REFUSED, "key file '%s/%s' is no regular file", keys_dir, name);
 	if (st->st_uid != geteuid()) {
-		err_set(e, ERR_REFUSED, "key file '%s/%s' belongs to uid %u, rotor runs as %u", keys_dir, name, (unsigned)st->st_uid,
-		        (unsigned)geteuid());
+		err_set(e, ERR_REFUSED, "key file '%s/%s' belongs to uid %u, rotor runs as %u", keys_dir, name,
+			(unsigned)st->st_uid, (unsigned)geteuid());
 		return err_hint(e, "run rotor as the user who owns this home");
 	}
 	if (st->st_mode & 077) {
 		err_set(e, ERR_REFUSED, "key file '%s/%s' is open to others (mode %04o)", keys_dir, name,
-		        (unsigned)(st->st_mode & 07777));
+			(unsigned)(st->st_mode & 07777));
 		return err_hint(e, "chmod 600 it, and treat what it protected as known to whoever could read it");
 	}
 	if (st->st_size != KEY_FILE_SIZE) {
-		err_set(e, ERR_REFUSED, "key file '%s/%s' has %lld bytes, not %d", keys_dir, name, (long long)st->st_size, KEY_FILE_SIZE);
+		err_set(e, ERR_REFUSED, "key file '%s/%s' has %lld bytes, not %d", keys_dir, name,
+			(long long)st->st_size, KEY_FILE_SIZE);
 		return err_hint(e, "put it back from the backup of this home");
 	}
 	return true;
@@ -133,8 +135,9 @@ static bool read_key(int dir, const char *keys_dir, const char *name, unsigned c
 	else if (!read_text(fd, text))
 		err_set(e, ERR_FAILED, "cannot read key file '%s/%s'", keys_dir, name);
 	else if (text[KEY_FILE_SIZE - 1] != '\n' ||
-	         sodium_hex2bin(ret, KEY_BYTES, text, KEY_FILE_SIZE - 1, NULL, &got, NULL) != 0 || got != KEY_BYTES)
-		err_set(e, ERR_REFUSED, "key file '%s/%s' is not %d hex digits and a newline", keys_dir, name, 2 * KEY_BYTES);
+		 sodium_hex2bin(ret, KEY_BYTES, text, KEY_FILE_SIZE - 1, NULL, &got, NULL) != 0 || got != KEY_BYTES)
+		err_set(e, ERR_REFUSED, "key file '%s/%s' is not %d hex digits and a newline", keys_dir, name,
+			2 * KEY_BYTES);
 	else
 		ok = true;
 	sodium_memzero(text, sizeof text);
@@ -146,24 +149,26 @@ static bool read_key(int dir, const char *keys_dir, const char *name, unsigned c
 
 static const char wrap_label[] = "rotor data key";
 
-static void wrap(const unsigned char kek[KEY_BYTES], const unsigned char data[KEY_BYTES], unsigned char ret[WRAPPED_LEN])
+static void wrap(const unsigned char kek[KEY_BYTES], const unsigned char data[KEY_BYTES],
+		 unsigned char ret[WRAPPED_LEN])
 {
 	ret[0] = WRAP_VERSION;
 	randombytes_buf(ret + 1, NONCE);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 1 + NONCE, NULL, data, KEY_BYTES, (const unsigned char *)wrap_label,
-	                                           sizeof wrap_label, NULL, ret + 1, kek);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 1 + NONCE, NULL, data, KEY_BYTES,
+						   (const unsigned char *)wrap_label, sizeof wrap_label, NULL, ret + 1,
+						   kek);
 }
 
 static bool unwrap(const unsigned char kek[KEY_BYTES], const unsigned char *wrapped, size_t len, const char *keys_dir,
-                   unsigned char ret[KEY_BYTES], struct err *e)
+		   unsigned char ret[KEY_BYTES], struct err *e)
 {
 	if (len != WRAPPED_LEN || wrapped[0] != WRAP_VERSION) {
 		err_set(e, ERR_REFUSED, "data key in the state has a form that this rotor does not know");
 		return err_hint(e, "use the rotor that wrote this home, or a newer one");
 	}
 	if (crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, wrapped + 1 + NONCE, KEY_BYTES + TAG,
-	                                               (const unsigned char *)wrap_label, sizeof wrap_label, wrapped + 1,
-	                                               kek) == 0)
+						       (const unsigned char *)wrap_label, sizeof wrap_label,
+						       wrapped + 1, kek) == 0)
 		return true;
 	err_set(e, ERR_REFUSED, "key file '%s/%s' does not fit this state: wrong key", keys_dir, key_names[KEK]);
 	return err_hint(e, "state and keys/ belong together: put back the key file of this home");
@@ -208,8 +213,8 @@ bool seal_open(const char *keys_dir, const unsigned char *wrapped, size_t len, s
 	struct seal *s = arena_alloc(sizeof *s);
 	unsigned char *kek = arena_alloc(KEY_BYTES);
 	bool ok = read_key(dir, keys_dir, key_names[KEK], kek, e) && unwrap(kek, wrapped, len, keys_dir, s->data, e) &&
-		read_key(dir, keys_dir, key_names[LOG_FP], s->log_fp, e) &&
-		read_key(dir, keys_dir, key_names[FIND_FP], s->find_fp, e);
+		  read_key(dir, keys_dir, key_names[LOG_FP], s->log_fp, e) &&
+		  read_key(dir, keys_dir, key_names[FIND_FP], s->find_fp, e);
 	arena_free(kek);
 	close(dir);
 	if (!ok) {
@@ -229,8 +234,8 @@ void seal_free(struct seal *s)
 
 static void hash_number(crypto_generichash_state *h, uint32_t n)
 {
-	const unsigned char bytes[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
-		                         (unsigned char)n };
+	const unsigned char bytes[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+					(unsigned char)n};
 	crypto_generichash_update(h, bytes, sizeof bytes);
 }
 
@@ -254,8 +259,8 @@ static void value_ad(const char *secret, uint32_t version, const char *field, un
 	crypto_generichash_final(&h, ret, VALUE_AD_BYTES);
 }
 
-bool seal_value(const struct seal *s, const char *secret, uint32_t version, const char *field, const void *value, size_t len,
-                struct buf *ret)
+bool seal_value(const struct seal *s, const char *secret, uint32_t version, const char *field, const void *value,
+		size_t len, struct buf *ret)
 {
 	unsigned char ad[VALUE_AD_BYTES];
 	if (len > FIELDS_VALUE_MAX)
@@ -270,20 +275,22 @@ bool seal_value(const struct seal *s, const char *secret, uint32_t version, cons
 	return true;
 }
 
-bool seal_unseal(const struct seal *s, const char *secret, uint32_t version, const char *field, const void *sealed, size_t len,
-                 struct fields *ret, struct err *e)
+bool seal_unseal(const struct seal *s, const char *secret, uint32_t version, const char *field, const void *sealed,
+		 size_t len, struct fields *ret, struct err *e)
 {
 	unsigned char ad[VALUE_AD_BYTES];
 	const unsigned char *from = sealed;
 	if (len < SEAL_OVERHEAD || len > FIELDS_VALUE_MAX + SEAL_OVERHEAD)
-		return err_set(e, ERR_FAILED, "sealed value '%s' of '%s' version %u has an impossible size", field, secret, version);
+		return err_set(e, ERR_FAILED, "sealed value '%s' of '%s' version %u has an impossible size", field,
+			       secret, version);
 	value_ad(secret, version, field, ad);
 	unsigned char *clear = arena_alloc(len - SEAL_OVERHEAD);
-	bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(clear, NULL, NULL, from + NONCE, len - NONCE, ad, sizeof ad, from,
-	                                                     s->data) == 0;
+	bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(clear, NULL, NULL, from + NONCE, len - NONCE, ad,
+							     sizeof ad, from, s->data) == 0;
 	if (!ok)
-		err_set(e, ERR_FAILED, "sealed value '%s' of '%s' version %u does not open: it was altered or belongs elsewhere", field,
-		        secret, version);
+		err_set(e, ERR_FAILED,
+			"sealed value '%s' of '%s' version %u does not open: it was altered or belongs elsewhere",
+			field, secret, version);
 	else
 		ok = fields_set(ret, field, (const char *)clear, len - SEAL_OVERHEAD, e);
 	arena_free(clear);

@@ -45,7 +45,7 @@ static size_t get(const char *name, char text[256])
 static struct seal *open_seal(void)
 {
 	struct seal *s = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 	if (!seal_open(keys, wrapped, wrapped_len, &s, &e)) {
 		printf("Bail out! %s\n", e.message);
 		exit(1);
@@ -57,9 +57,9 @@ static struct seal *open_seal(void)
 
 static void test_create(void)
 {
-	static const char *const names[] = { "kek", "log.fp", "find.fp" };
+	static const char *const names[] = {"kek", "log.fp", "find.fp"};
 	char text[3][256];
-	struct err e = { 0 };
+	struct err e = {0};
 	struct stat st;
 	TEST("three key files of hex text, for the owner alone whatever the umask");
 	mode_t mask = umask(0277);
@@ -95,7 +95,7 @@ static void test_create(void)
 static void refused(const char *part)
 {
 	struct seal *s = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 	CHECK(!seal_open(keys, wrapped, wrapped_len, &s, &e) && !s);
 	CHECK(e.code == ERR_REFUSED && strstr(e.message, part) && !strstr(e.message, "corrupt"));
 	if (!strstr(e.message, part))
@@ -104,14 +104,14 @@ static void refused(const char *part)
 
 static void test_open_checks(void)
 {
-	static const char *const names[] = { "kek", "log.fp", "find.fp" };
+	static const char *const names[] = {"kek", "log.fp", "find.fp"};
 	char good[256], bad[256], other[300];
 	TEST("a key file that is missing, open to others, not regular or of another size is refused");
 	for (size_t i = 0; i < 3; i++) {
 		CHECK(get(names[i], good) == 65);
 		unlink(file(names[i]));
 		refused("cannot open key file");
-		static const mode_t open_modes[] = { 0640, 0604, 0610, 0601, 0620, 0602 };
+		static const mode_t open_modes[] = {0640, 0604, 0610, 0601, 0620, 0602};
 		for (size_t m = 0; m < sizeof open_modes / sizeof *open_modes; m++) {
 			put(names[i], good, 65, open_modes[m]);
 			refused("is open to others");
@@ -180,7 +180,7 @@ static void test_wrong_key(void)
 static void test_values(void)
 {
 	struct seal *s = open_seal();
-	struct err e = { 0 };
+	struct err e = {0};
 	static const char value[] = "correct horse";
 	size_t len = sizeof value - 1, got = 0;
 	AUTO_BUF sealed = BUF_INIT(1000);
@@ -197,7 +197,8 @@ static void test_values(void)
 	CHECK(got == len && fields_count(f) == 1);
 	TEST("the same value is never sealed to the same bytes");
 	CHECK(seal_value(s, "prod/db", 3, "password", value, len, &again));
-	CHECK(again.len == sealed.len && memcmp(again.data, sealed.data, 24) != 0 && memcmp(again.data + 24, sealed.data + 24, len) != 0);
+	CHECK(again.len == sealed.len && memcmp(again.data, sealed.data, 24) != 0 &&
+	      memcmp(again.data + 24, sealed.data + 24, len) != 0);
 	TEST("nowhere else");
 	fields_free(f);
 	f = fields_new();
@@ -222,7 +223,7 @@ static void test_values(void)
 static void test_other_home(void)
 {
 	struct seal *s = open_seal(), *other = NULL;
-	struct err e = { 0 };
+	struct err e = {0};
 	char mine[128];
 	unsigned char theirs[SEAL_WRAPPED_MAX];
 	size_t len = 0;
@@ -232,7 +233,8 @@ static void test_other_home(void)
 	CHECK(seal_value(s, "a", 1, "password", "value", 5, &sealed));
 	memcpy(mine, keys, sizeof mine);
 	snprintf(keys, sizeof keys, "%s/other", dir);
-	CHECK(mkdir(keys, 0700) == 0 && seal_create(keys, theirs, &len, &e) && seal_open(keys, theirs, len, &other, &e));
+	CHECK(mkdir(keys, 0700) == 0 && seal_create(keys, theirs, &len, &e) &&
+	      seal_open(keys, theirs, len, &other, &e));
 	CHECK(!seal_unseal(other, "a", 1, "password", sealed.data, sealed.len, f, &e));
 	CHECK(seal_unseal(s, "a", 1, "password", sealed.data, sealed.len, f, &e));
 	seal_free(other);
@@ -247,7 +249,7 @@ static void test_other_home(void)
 static void test_sizes(void)
 {
 	struct seal *s = open_seal();
-	struct err e = { 0 };
+	struct err e = {0};
 	AUTO_BUF sealed = BUF_INIT(FIELDS_VALUE_MAX + SEAL_OVERHEAD);
 	AUTO_BUF small = BUF_INIT(SEAL_OVERHEAD + 4);
 	AUTO_FIELDS *f = fields_new();
@@ -281,7 +283,7 @@ static void set(struct fields *f, const char *name, const char *value)
 
 static void test_fingerprints(void)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	char fp[SEAL_FP_TEXT], twin[SEAL_FP_TEXT], hex[2 * SEAL_FIND_BYTES + 1];
 	unsigned char found[SEAL_FIND_BYTES];
 	AUTO_FIELDS *one = fields_new();
@@ -318,7 +320,7 @@ static void test_fingerprints(void)
 
 int main(void)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	if (!arena_init(&e) || !mkdtemp(dir)) {
 		printf("Bail out! %s\n", e.message);
 		return 1;
