@@ -594,10 +594,13 @@ static bool regain(struct run *r, struct err *e)
 {
 	struct state_rotation rot = { 0 };
 	struct lock_holder holder;
+	struct err busy;
 	bool found = false, ok = true;
-	if (!lock_lease(r->engine->home->lock, r->secret.row, r->rotation.id, &r->lease, &holder, e)) {
+	if (!lock_lease(r->engine->home->lock, r->secret.row, r->rotation.id, &r->lease, &holder, &busy)) {
 		r->wake_at = clock_boot() + GIVES_BACK_MS;
-		return e->code == ERR_TEMPORARY;
+		if (busy.code != ERR_TEMPORARY)
+			*e = busy;
+		return busy.code == ERR_TEMPORARY;
 	}
 	if (!state_rotation_get(r->engine->home->state, r->rotation.id, &rot, &found, e))
 		return false;
