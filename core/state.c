@@ -352,6 +352,7 @@ void state_close(struct state *s)
 		free(s->metas[i].text);
 	if (s->audit_fd >= 0)
 		close(s->audit_fd);
+	free(s->held);
 	free(s->path);
 	free(s);
 }

@@ -85,7 +85,7 @@ bool state_head_open(struct state *, const char *note, bool any_origin, struct t
 const struct tlog_vkey *state_vkey(const struct state *); /* borrowed; its name is the current origin */
 /* Makes audit/checkpoint and audit/vkey anew from the newest head, under the commit turn. */
 bool state_derive(struct state *, struct err *) MUST_CHECK;
-/* From now on state_log refuses (ERR_REFUSED, `why`, borrowed): a state that is not trusted must not sign heads that may
+/* From now on state_log refuses (ERR_REFUSED, `why`): a state that is not trusted must not sign heads that may
  * disagree with others under the same name. NULL lifts it. */
 void state_hold(struct state *, const char *why);
 /* Begins a new origin, in a transaction: the key stays, its name and all heads from now on are the new one's. */

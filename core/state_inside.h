@@ -33,7 +33,7 @@ struct state {
 	struct tlog_frontier tree;   /* as of the transaction under way, or as it was opened */
 	struct tlog_vkey vkey;
 	uint64_t commits;
-	const char *held;            /* borrowed: why nothing may be logged, NULL nothing */
+	char *held;                  /* why nothing may be logged, NULL nothing */
 };
 
 /* One use of a prepared statement. Parameters are bound in order and borrowed until the end of its scope. */

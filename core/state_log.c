@@ -236,7 +236,8 @@ const struct tlog_vkey *state_vkey(const struct state *s)
 
 void state_hold(struct state *s, const char *why)
 {
-	s->held = why;
+	free(s->held);
+	s->held = why ? mem_dup(why) : NULL;
 }
 
 /* ---- leaves */
