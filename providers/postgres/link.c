@@ -146,7 +146,7 @@ static PGconn *start(struct provider_session *s, const struct provider_call *cal
 	SET("port", u->port);
 	SET("user", l->user);
 	SET("dbname", u->dbname);
-	SET("passfile", "/dev/null");
+	SET("passfile", NOWHERE);
 	SET("application_name", app);
 	SET("client_encoding", "UTF8");
 	SET("options", options);

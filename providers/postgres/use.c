@@ -168,7 +168,7 @@ enum kind_rc postgres_disconnect(struct provider_session *s, const struct provid
 	static const char tell[] = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = $1 and"
 		" pid <> pg_backend_pid()";
 	static const char await[] = "select count(pg_terminate_backend(pid, $2::bigint)) from (select pid from pg_stat_activity where"
-		" usename = $1 and pid <> pg_backend_pid() limit 8) as some";
+		" usename = $1 and pid <> pg_backend_pid() limit 8) as first";
 	static const char count[] = "select count(*) from pg_stat_activity where usename = $1 and pid <> pg_backend_pid()";
 	const char *const questions[] = { tell, await, count };
 	char wait[32];
