@@ -131,7 +131,8 @@ void inventory_diff(const struct state_secret *s, const json_t *before, const js
 		return;
 	}
 	AUTO_BUF at = BUF_INIT(POINTER_MAX);
-	differ(before, after, &at, differs);
+	if (before != after)
+		differ(before, after, &at, differs);
 	if (json_array_size(differs))
 		advise(s, before, after, ret);
 }

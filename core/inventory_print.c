@@ -1,16 +1,16 @@
 #include "inventory.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "clock.h"
 #include "inventory_inside.h"
-#include "mem.h"
 #include "table.h"
 #include "utf8.h"
 
-#define CELL 208 /* an id of 200 bytes fits */
+#define CELL 208  /* an id of 200 bytes fits */
 #define AHEAD 256 /* rows that are looked at before the first is printed, for the widths */
 
 enum column { ID, TYPE, OWNER, RISK, PROVIDER, VERSION, DUE, ROTATED, COLUMNS };
@@ -21,8 +21,9 @@ struct row {
 
 struct rows {
 	int64_t now;
-	struct row *rows;  /* the first AHEAD; NULL once they are printed */
-	size_t n;
+	struct buf held;   /* the cells of the first rows, each with its NUL, until they are printed */
+	size_t n_held;
+	bool measured;     /* the widths are settled */
 	int width[COLUMNS];
 };
 
@@ -63,45 +64,53 @@ static void fill(const struct state_secret *s, int64_t now, struct row *ret)
 	rotated_text(s, now, ret->cell[ROTATED]);
 }
 
-static void print_row(const struct rows *t, const struct row *row)
+static void print_cell(const struct rows *t, int column, const char *text)
 {
-	for (int c = 0; c < COLUMNS - 1; c++) {
-		int room = t->width[c] - (int)table_width(row->cell[c]); /* below 0 in a row behind those that were measured */
-		printf("%s%*s", row->cell[c], (room > 0 ? room : 0) + 2, "");
+	int room = t->width[column] - (int)table_width(text); /* below 0 in a row behind those that were measured */
+	fputs_unlocked(text, stdout);
+	if (column == COLUMNS - 1) {
+		putchar_unlocked('\n');
+		return;
 	}
-	printf("%s\n", row->cell[COLUMNS - 1]);
+	for (room = (room > 0 ? room : 0) + 2; room > 0; room--)
+		putchar_unlocked(' ');
 }
 
-static void widen(struct rows *t, const struct row *row)
+static void hold(struct rows *t, const struct row *row)
 {
 	for (int c = 0; c < COLUMNS; c++) {
 		int width = (int)table_width(row->cell[c]);
 		if (width > t->width[c])
 			t->width[c] = width;
+		buf_add(&t->held, row->cell[c], strlen(row->cell[c]) + 1);
 	}
+	t->n_held++;
 }
 
-/* Prints what was held back, once the widths are known. */
 static void release(struct rows *t)
 {
-	for (size_t i = 0; i < t->n; i++)
-		print_row(t, &t->rows[i]);
-	free(t->rows);
-	t->rows = NULL;
+	const char *cell = t->held.data;
+	for (size_t i = 0; i < t->n_held * COLUMNS; i++, cell += strlen(cell) + 1)
+		print_cell(t, (int)(i % COLUMNS), cell);
+	buf_clear(&t->held);
+	t->n_held = 0;
+	t->measured = true;
 }
 
 static bool take_row(void *arg, const struct state_secret *s, struct err *e)
 {
 	(void)e;
 	struct rows *t = arg;
-	if (t->rows && t->n == AHEAD)
+	struct row row;
+	fill(s, t->now, &row);
+	if (!t->measured && t->n_held < AHEAD) {
+		hold(t, &row);
+		return true;
+	}
+	if (!t->measured)
 		release(t);
-	struct row own, *row = t->rows ? &t->rows[t->n++] : &own;
-	fill(s, t->now, row);
-	if (t->rows)
-		widen(t, row);
-	else
-		print_row(t, row);
+	for (int c = 0; c < COLUMNS; c++)
+		print_cell(t, c, row.cell[c]);
 	return true;
 }
 
@@ -109,14 +118,12 @@ int inventory_print(struct home *home, const char *const selectors[], size_t n, 
                     struct err *e)
 {
 	static const struct row heading = { { "ID", "TYPE", "OWNER", "RISK", "PROVIDER", "VERSION", "DUE", "ROTATED" } };
-	struct rows t = { .now = clock_wall(), .rows = mem_array(AHEAD, sizeof *t.rows) };
-	if (isatty(STDOUT_FILENO)) { /* scripts and completion read the first column */
-		t.rows[t.n++] = heading;
-		widen(&t, &heading);
-	}
+	struct rows t = { .now = clock_wall(), .held = BUF_INIT((AHEAD + 1) * sizeof(struct row)) };
+	if (isatty(STDOUT_FILENO)) /* scripts and completion read the first column */
+		hold(&t, &heading);
 	bool ok = inventory_each(home, selectors, n, opts, take_row, &t, e);
-	if (ok && t.rows)
+	if (ok)
 		release(&t);
-	free(t.rows);
+	buf_clear(&t.held);
 	return ok ? ERR_OK : (int)e->code;
 }
