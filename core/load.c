@@ -203,7 +203,7 @@ static void resolve_policy(struct loader *l, const struct load_pending *p)
 	if (!p->accept_outage && json_int(policy, "overlap", 1) == 0)
 		tell_at(l, &p->at, "its policy has no overlap, which is an outage: `accept_outage: true` must stand at the secret");
 	if (p->secret != LOAD_NONE)
-		json_object_set(l->out->secrets[p->secret].json, "policy", policy);
+		l->out->secrets[p->secret].policy = json_incref(policy);
 }
 
 static size_t declared(const struct loader *l, const char *id)
@@ -328,7 +328,8 @@ void load_clear(struct load *r)
 {
 	for (size_t i = 0; i < r->n_secrets; i++) {
 		free(r->secrets[i].id);
-		json_decref(r->secrets[i].json);
+		json_text_free(r->secrets[i].text);
+		json_decref(r->secrets[i].policy);
 		free(r->secrets[i].file);
 	}
 	for (size_t i = 0; i < r->n_faults; i++)

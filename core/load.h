@@ -12,9 +12,10 @@
 #define LOAD_FILE_MAX ((size_t)256 << 20)
 #define LOAD_FAULTS_MAX 100 /* further ones are counted only */
 
-struct load_secret {
+struct load_secret {       /* as text: trees of 100,000 secrets would take a gigabyte */
 	char *id;
-	json_t *json;      /* canonical; parts of it (policy, defaults) are shared with other secrets: do not change it */
+	char *text;        /* canonical but for the policy */
+	json_t *policy;    /* canonical, shared with others that have the same one */
 	char *file;        /* where it stands */
 	int line;
 };
@@ -39,6 +40,8 @@ typedef bool load_known(void *arg, const char *id);
  * `-` is standard input. True when there is no fault; else the faults are in `ret` and nothing may be applied. */
 bool load_files(const char *const files[], size_t n, load_known *, void *arg, struct load *ret);
 void load_clear(struct load *);
+/* The canonical declaration (core/decl.h); the caller owns it. Only of a load without faults. */
+json_t *load_secret_json(const struct load_secret *);
 
 /* One configuration file (config.yaml) against a table: canonical JSON, the caller owns it. NULL with ERR_USAGE holding
  * the first fault. A missing file is the table's defaults. */

@@ -242,12 +242,12 @@ static json_t *canonical(struct loader *l, const char *id, const json_t *own, js
 		"authority", authority, "stores", stores, "consumers", consumers);
 }
 
-static void keep(struct loader *l, const struct tree_node *id, json_t *json)
+static void keep(struct loader *l, const struct tree_node *id, const json_t *json)
 {
 	struct load *out = l->out;
 	if ((out->n_secrets & (out->n_secrets - 1)) == 0)
 		out->secrets = mem_grow(out->secrets, out->n_secrets ? out->n_secrets * 2 : 1, sizeof *out->secrets);
-	out->secrets[out->n_secrets++] = (struct load_secret){ .id = mem_dup(id->text), .json = json,
+	out->secrets[out->n_secrets++] = (struct load_secret){ .id = mem_dup(id->text), .text = json_text(json),
 		.file = mem_dup(l->files[l->file]), .line = (int)id->line };
 }
 
@@ -271,8 +271,16 @@ void load_secret_read(struct loader *l, const struct tree_node *id, const struct
 	json_t *json = canonical(l, id->text, parts[0].json, where, stores, consumers);
 	if (l->secret != LOAD_NONE)
 		keep(l, id, json);
-	else
-		json_decref(json);
+	json_decref(json);
 	json_decref(names);
 	check_done(parts, 2);
+}
+
+json_t *load_secret_json(const struct load_secret *s)
+{
+	json_t *json = json_loads(s->text, 0, NULL);
+	if (!json)
+		mem_out(); /* jansson wrote the text itself */
+	json_object_set(json, "policy", s->policy);
+	return json;
 }

@@ -108,7 +108,7 @@ static void faults(const char *yaml, const char *const want[])
 	CHECK(l.n_faults == n);
 	for (size_t i = 0; i < n || i < l.n_faults; i++)
 		if (i >= n || strncmp(fault(&l, i), want[i], strlen(want[i])) != 0) {
-			CHECK(!"the fault that was expected");
+			test_bad_ = 1;
 			printf("# got:  %s\n# want: %s\n", fault(&l, i), i < n ? want[i] : "none");
 		}
 	load_clear(&l);
@@ -128,8 +128,10 @@ static char *canonical(const char *yaml)
 	char *ret = NULL;
 	if (!load_bytes(yaml, strlen(yaml), &l))
 		printf("# %s\n", fault(&l, 0));
-	else if (l.n_secrets == 1)
-		ret = json_text(l.secrets[0].json);
+	else if (l.n_secrets == 1) {
+		AUTO_JSON *j = load_secret_json(&l.secrets[0]);
+		ret = json_text(j);
+	}
 	load_clear(&l);
 	return ret;
 }
@@ -180,7 +182,8 @@ static void full(void)
 	CHECK(load_bytes(full_yaml, sizeof full_yaml - 1, &l));
 	if (l.n_faults)
 		printf("# %s\n", fault(&l, 0));
-	CHECK(l.n_secrets == 1 && decl_parse(l.secrets[0].json, &d, &e));
+	AUTO_JSON *j = l.n_secrets == 1 ? load_secret_json(&l.secrets[0]) : NULL;
+	CHECK(decl_parse(j, &d, &e));
 	if (!d.json) {
 		printf("# %s\n", e.message);
 		return;
@@ -231,7 +234,7 @@ static bool damaged(void (*change)(json_t *), const char *key)
 	struct err e = { 0 };
 	bool refused = false;
 	if (load_bytes(full_yaml, sizeof full_yaml - 1, &l)) {
-		AUTO_JSON *copy = json_deep_copy(l.secrets[0].json);
+		AUTO_JSON *json = load_secret_json(&l.secrets[0]), *copy = json_deep_copy(json); /* its policy is shared */
 		change(copy);
 		refused = !decl_parse(copy, &d, &e);
 		if (!refused)
@@ -410,7 +413,7 @@ static void links(void)
 	CHECK(strstr(fault(&l, 0), "two.yaml:3:11: secret 'a' is there twice, first in ") != NULL);
 	CHECK(strstr(fault(&l, 1), "two.yaml:3:14: the key 'authority' is missing") != NULL);
 	CHECK_STR(fault(&l, 2), "none.yaml: cannot be opened: No such file or directory");
-	CHECK(json_int(json_object_get(l.secrets[0].json, "policy"), "soak", 0) == 5000);
+	CHECK(json_int(l.secrets[0].policy, "soak", 0) == 5000);
 	load_clear(&l);
 }
 
@@ -419,7 +422,7 @@ static void hostile(const char *bytes, size_t len, const char *want)
 	struct load l;
 	CHECK(!load_bytes(bytes, len, &l));
 	if (strncmp(fault(&l, 0), want, strlen(want)) != 0) {
-		CHECK(!"the fault that was expected");
+		test_bad_ = 1;
 		printf("# got:  %s\n# want: %s\n", fault(&l, 0), want);
 	}
 	load_clear(&l);
