@@ -17,6 +17,7 @@ struct apply {
 	bool prune;
 	struct load *load;
 	json_t *declared;     /* object: the ids of `load` */
+	bool *leads_out;      /* one for each of `load` */
 	char op[ULID_SIZE];
 	json_t *changes;
 };
@@ -120,32 +121,48 @@ static json_t *report(struct apply *a, const char *id, const char *change)
 	return j;
 }
 
-static bool put_decl(struct apply *a, const struct load_secret *s, const struct state_secret *old, bool found,
-                     const struct decl *d, struct err *e)
+static bool put_changed(struct apply *a, json_t *json, const struct state_secret *old, const char *digest, struct err *e)
 {
+	bool found = old->id != NULL, changed;
 	AUTO_JSON *before = NULL;
-	char digest[65];
-	decl_digest(s->json, digest);
-	bool same = found && strcmp(digest, old->digest) == 0;
+	struct decl d = { 0 };
 	if (found && !(before = json_parse(old->decl, strlen(old->decl), JSON_DEPTH_MAX, "declaration", e)))
 		return false;
-	json_t *change = report(a, s->id, same ? "unchanged" : found ? "changed" : "added");
-	inventory_diff(old, before, s->json, change);
-	if (same)
-		return true;
-	bool changed;
-	return state_secret_put(a->home->state, d, &changed, e) && log_change(a, d, digest, e) &&
-	       (!found || reschedule(a, old, d, e));
+	inventory_diff(old, before, json, report(a, json_str(json, "id"), found ? "changed" : "added"));
+	bool ok = decl_parse(json, &d, e) && state_secret_put(a->home->state, &d, &changed, e) &&
+	          log_change(a, &d, digest, e) && (!found || reschedule(a, old, &d, e));
+	decl_clear(&d);
+	return ok;
 }
 
-static bool put_one(struct apply *a, const struct load_secret *s, struct err *e)
+/* Does it log in with a secret that these files do not declare? */
+static bool leads_out(const struct apply *a, const json_t *json)
 {
+	AUTO_JSON *refs = inventory_refs_of(json);
+	size_t i;
+	json_t *ref;
+	json_array_foreach(refs, i, ref)
+		if (!json_object_get(a->declared, json_string_value(ref)))
+			return true;
+	return false;
+}
+
+static bool put_one(struct apply *a, size_t i, struct err *e)
+{
+	const struct load_secret *s = &a->load->secrets[i];
 	INVENTORY_SECRET old = { 0 };
-	bool found = false;
-	struct decl d = { 0 };
-	bool ok = decl_parse(s->json, &d, e) && state_secret_get(a->home->state, s->id, &old, &found, e) &&
-	          put_decl(a, s, &old, found, &d, e) && remember_source(a, s, e);
-	decl_clear(&d);
+	AUTO_JSON *json = load_secret_json(s);
+	bool found = false, ok = true;
+	char digest[65];
+	if (!state_secret_get(a->home->state, s->id, &old, &found, e))
+		return false;
+	decl_digest(json, digest);
+	if (found && strcmp(digest, old.digest) == 0)
+		inventory_diff(&old, json, json, report(a, s->id, "unchanged"));
+	else
+		ok = put_changed(a, json, &old, digest, e);
+	a->leads_out[i] = leads_out(a, json);
+	ok = ok && remember_source(a, s, e);
 	return ok || err_prefix(e, "'%s'", s->id);
 }
 
@@ -164,17 +181,6 @@ static void add_fault(const struct apply *a, const struct load_secret *s, const 
 		.file = file, .line = (unsigned)s->line, .column = 1 };
 }
 
-static bool leads_out(const struct apply *a, const struct load_secret *s)
-{
-	AUTO_JSON *refs = inventory_refs_of(s->json);
-	size_t i;
-	json_t *ref;
-	json_array_foreach(refs, i, ref)
-		if (!json_object_get(a->declared, json_string_value(ref)))
-			return true;
-	return false;
-}
-
 /* Loops within the files are the loader's; here are those that lead through secrets that the home had before. */
 static bool find_loops(struct apply *a, struct err *e)
 {
@@ -182,7 +188,7 @@ static bool find_loops(struct apply *a, struct err *e)
 	for (size_t i = 0; i < a->load->n_secrets; i++) {
 		const struct load_secret *s = &a->load->secrets[i];
 		AUTO_FREE char *loop = NULL;
-		if (leads_out(a, s) && !inventory_refs_loop(a->home, s->id, visited, &loop, e))
+		if (a->leads_out[i] && !inventory_refs_loop(a->home, s->id, visited, &loop, e))
 			return false;
 		if (!loop)
 			continue;
@@ -194,8 +200,9 @@ static bool find_loops(struct apply *a, struct err *e)
 
 static bool put_all(struct apply *a, struct err *e)
 {
+	a->leads_out = mem_array(a->load->n_secrets, sizeof *a->leads_out);
 	for (size_t i = 0; i < a->load->n_secrets; i++)
-		if (!put_one(a, &a->load->secrets[i], e))
+		if (!put_one(a, i, e))
 			return false;
 	return find_loops(a, e);
 }
@@ -261,6 +268,7 @@ static void apply_clear(struct apply *a)
 	for (size_t i = 0; a->sources && i < a->n_files; i++)
 		free(a->sources[i]);
 	free(a->sources);
+	free(a->leads_out);
 	json_decref(a->declared);
 	json_decref(a->changes);
 }
