@@ -20,7 +20,7 @@ static const struct cmd_option options[] = {
 	{ "jobs", 0, "N", "work on up to N secrets at once; default 1", CMD_WORD },
 	{ "reason", 0, "TEXT", "why, for the record", CMD_WORD },
 	{ "now", 0, NULL, "pass window and freeze; needs --reason", CMD_WORD },
-	{ "fresh", 0, NULL, "begin anew instead of going on with an unfinished one", CMD_WORD },
+	{ "fresh", 0, NULL, "begin anew: refuse where one is unfinished", CMD_WORD },
 	{ "accept-drift", 0, NULL, "go on although a slot is not as it was left", CMD_WORD },
 	{ 0 },
 };
