@@ -1,5 +1,5 @@
-/* libpq, opened when it is first needed: rotor serves people who have no PostgreSQL, starts fast, and says which package
- * is missing. Types come from <libpq-fe.h>; every function is called through the one table. */
+/* libpq, opened when it is first needed: rotor serves people who have no PostgreSQL, starts fast, and says which
+ * package is missing. Types come from <libpq-fe.h>; every function is called through the one table. */
 #ifndef PROVIDERS_PQ_H
 #define PROVIDERS_PQ_H
 
@@ -7,13 +7,15 @@
 
 #include "core/err.h"
 
+/* clang-format off */
 #define PQ_FUNCTIONS(F) \
-	F(PQlibVersion) F(PQconnectStartParams) F(PQconnectPoll) F(PQfinish) F(PQstatus) F(PQsocket) F(PQerrorMessage) \
-	F(PQsetErrorVerbosity) F(PQsetNoticeReceiver) F(PQconnectionNeedsPassword) F(PQconnectionUsedPassword) \
-	F(PQserverVersion) F(PQparameterStatus) F(PQencryptPasswordConn) F(PQfreemem) \
-	F(PQescapeLiteral) F(PQescapeIdentifier) F(PQsendQuery) F(PQsendQueryParams) \
-	F(PQsetSingleRowMode) F(PQconsumeInput) F(PQisBusy) F(PQgetResult) F(PQresultStatus) F(PQresultErrorField) F(PQcmdStatus) F(PQntuples) \
-	F(PQnfields) F(PQgetvalue) F(PQgetisnull) F(PQclear)
+	F(PQlibVersion) F(PQconnectStartParams) F(PQconnectPoll) F(PQfinish) F(PQstatus) F(PQsocket) \
+	F(PQerrorMessage) F(PQsetErrorVerbosity) F(PQsetNoticeReceiver) F(PQconnectionNeedsPassword) \
+	F(PQconnectionUsedPassword) F(PQserverVersion) F(PQencryptPasswordConn) F(PQfreemem) \
+	F(PQescapeLiteral) F(PQescapeIdentifier) F(PQsendQuery) F(PQsendQueryParams) F(PQsetSingleRowMode) \
+	F(PQconsumeInput) F(PQisBusy) F(PQgetResult) F(PQresultStatus) F(PQresultErrorField) F(PQcmdStatus) \
+	F(PQntuples) F(PQgetvalue) F(PQgetisnull) F(PQclear)
+/* clang-format on */
 
 #define PQ_MEMBER(name) __typeof__(&name) name;
 struct pq {

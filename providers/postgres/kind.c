@@ -12,8 +12,8 @@
 
 static const struct schema_key params[] = {
 	{ .name = "url", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED,
-	  .help = "postgresql://USER@HOST:PORT/DATABASE?sslmode=...; the manager's log-in, without a password; no host: the local "
-	          "socket; off loopback sslmode is verify-full, by the system's certificates or sslrootcert" },
+	  .help = "postgresql://USER@HOST:PORT/DATABASE?sslmode=...; the manager's log-in, without a password; no host: "
+	          "the local socket; off loopback sslmode is verify-full, by the system's certificates or sslrootcert" },
 	{ .name = "users", .type = SCHEMA_STRINGS, .flags = SCHEMA_REQUIRED,
 	  .help = "the pair of log-in roles that take turns, or a single role (an outage at each rotation)" },
 	{ .name = "endpoints", .type = SCHEMA_STRINGS,
@@ -41,7 +41,8 @@ static bool users_read(const json_t *list, struct provider_session *s, struct er
 			return false;
 		snprintf(s->users[i], sizeof s->users[i], "%s", user);
 	}
-	return s->n_users == 1 || strcmp(s->users[0], s->users[1]) != 0 || err_set(e, ERR_USAGE, "'%s' is there twice", s->users[0]);
+	return s->n_users == 1 || strcmp(s->users[0], s->users[1]) != 0 ||
+	       err_set(e, ERR_USAGE, "'%s' is there twice", s->users[0]);
 }
 
 static bool endpoints_read(const json_t *list, struct provider_session *s, struct err *e)
@@ -164,10 +165,11 @@ const struct provider provider_postgres = {
 			"rotor: 1\n"
 			"secrets:\n"
 			"  orders-db:\n"
-			"    authority: {provider: postgres, url: \"postgresql://rotor@db:5432/orders\", auth: {file: /etc/rotor/pg},\n"
-			"      users: [orders_a, orders_b]}\n"
+			"    authority: {provider: postgres, url: \"postgresql://rotor@db:5432/orders\",\n"
+			"      auth: {file: /etc/rotor/pg}, users: [orders_a, orders_b]}\n"
 			"    consumers:\n"
-			"      - {file: /etc/orders/env, map: {PGUSER: username, PGPASSWORD: password}, reload: {unit: orders.service}}\n",
+			"      - {file: /etc/orders/env, map: {PGUSER: username, PGPASSWORD: password},\n"
+			"         reload: {unit: orders.service}}\n",
 		.check = check,
 		.address = address,
 	},

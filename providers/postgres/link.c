@@ -11,8 +11,8 @@
 #include "core/clock.h"
 #include "core/mem.h"
 
-#define ANSWER_MS 250          /* kept of the deadline, so that what happened is told here and not by a kill */
-#define SCRAM_ONLY 160000      /* libpq that can be told which authentication it may answer */
+#define ANSWER_MS 250     /* kept of the deadline, so that what happened is told here and not by a kill */
+#define SCRAM_ONLY 160000 /* libpq that can be told which authentication it may answer */
 #define BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 #define NOWHERE "/dev/null/none" /* a path that cannot be: libpq's own defaults in a home folder are not looked at */
 
@@ -20,6 +20,13 @@ int64_t postgres_left(const struct provider_call *call)
 {
 	int64_t left = call->deadline_ms - clock_boot() - ANSWER_MS;
 	return left > 1 ? left : 1;
+}
+
+/* The server gives up first, so that its answer still comes. */
+static long long server_left(const struct provider_call *call)
+{
+	long long left = (long long)postgres_left(call);
+	return left - left / 8;
 }
 
 void postgres_rotation(const struct provider_call *call, char ret[POSTGRES_NAME])
@@ -45,14 +52,27 @@ static const char *word_of(const char *state)
 	static const struct {
 		const char *state, *word; /* a class where the state has two characters */
 	} words[] = {
-		{ "28P01", "wrong password" }, { "28000", "not permitted to log in" }, { "3D000", "no such database" },
-		{ "42501", "a right is missing" }, { "42704", "no such role or setting" }, { "53300", "too many connections" },
-		{ "57014", "statement time-out" }, { "55P03", "lock time-out" }, { "25006", "the server is read-only" },
-		{ "57P01", "the session was ended" }, { "57P02", "the server crashed" }, { "57P03", "the server is starting or stopping" },
-		{ "42P01", "no such table" }, { "42601", "syntax error" }, { "22P02", "malformed value" },
-		{ "08", "connection lost" }, { "28", "not permitted to log in" }, { "40", "another change came between" },
-		{ "53", "the server is out of resources" }, { "58", "the server's system failed" },
-		{ "XX", "the server failed, or another change came between" },
+	    {"28P01", "wrong password"},
+	    {"28000", "not permitted to log in"},
+	    {"3D000", "no such database"},
+	    {"42501", "a right is missing"},
+	    {"42704", "no such role or setting"},
+	    {"53300", "too many connections"},
+	    {"57014", "statement time-out"},
+	    {"55P03", "lock time-out"},
+	    {"25006", "the server is read-only"},
+	    {"57P01", "the session was ended"},
+	    {"57P02", "the server crashed"},
+	    {"57P03", "the server is starting or stopping"},
+	    {"42P01", "no such table"},
+	    {"42601", "syntax error"},
+	    {"22P02", "malformed value"},
+	    {"08", "connection lost"},
+	    {"28", "not permitted to log in"},
+	    {"40", "another change came between"},
+	    {"53", "the server is out of resources"},
+	    {"58", "the server's system failed"},
+	    {"XX", "the server failed, or another change came between"},
 	};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strncmp(state, words[i].state, strlen(words[i].state)) == 0)
@@ -62,7 +82,8 @@ static const char *word_of(const char *state)
 
 static enum kind_rc class_of(const char *state)
 {
-	static const char *const temporary[] = { "08", "25006", "40", "53", "55P03", "55006", "57014", "57P", "58", "XX" };
+	static const char *const temporary[] = {"08",    "25006", "40",  "53", "55P03",
+						"55006", "57014", "57P", "58", "XX"};
 	bool may_help = !state[0];
 	for (size_t i = 0; i < sizeof temporary / sizeof *temporary; i++)
 		may_help |= strncmp(state, temporary[i], strlen(temporary[i])) == 0;
@@ -104,8 +125,8 @@ static void peer_text(const struct postgres_url *u, char ret[300])
 	snprintf(ret, 300, v6 ? "[%s]:%s" : "%s:%s", u->host[0] ? u->host : "local socket", u->port);
 }
 
-static enum kind_rc refused(struct provider_session *s, const struct postgres_url *u, const struct postgres_login *l, PGconn *conn,
-                            char state[6], struct err *e)
+static enum kind_rc refused(struct provider_session *s, const struct postgres_url *u, const struct postgres_login *l,
+			    PGconn *conn, char state[6], struct err *e)
 {
 	/* Where the server said nothing these are libpq's own words; no locale is set, so they are English. */
 	const char *text = s->pq->PQerrorMessage(conn);
@@ -113,16 +134,20 @@ static enum kind_rc refused(struct provider_session *s, const struct postgres_ur
 	peer_text(u, peer);
 	state_of_login(text, state);
 	if (state[0])
-		return fail(e, class_of(state), "log-in of '%s' at '%s' refused: %s (%s)", l->user, peer, word_of(state), state);
+		return fail(e, class_of(state), "log-in of '%s' at '%s' refused: %s (%s)", l->user, peer,
+			    word_of(state), state);
 	if (s->pq->PQconnectionNeedsPassword(conn))
-		return fail(e, KIND_PERMANENT, "log-in of '%s' at '%s' failed: the server asks for a password and 'auth' gives none",
-		            l->user, peer);
+		return fail(e, KIND_PERMANENT,
+			    "log-in of '%s' at '%s' failed: the server asks for a password and 'auth' gives none",
+			    l->user, peer);
 	if (strstr(text, "authentication method requirement"))
 		return fail(e, KIND_PERMANENT, "log-in of '%s' at '%s' failed: the server %s", l->user, peer,
-		            l->password ? "asks for the password itself, not for its SCRAM proof" : "asks for a credential and 'auth' gives none");
+			    l->password ? "asks for the password itself, not for its SCRAM proof"
+					: "asks for a credential and 'auth' gives none");
 	if (strstr(text, "certificate") || strstr(text, "server does not support SSL"))
-		return fail(e, KIND_PERMANENT, "log-in of '%s' at '%s' failed: TLS with sslmode '%s' could not be verified", l->user, peer,
-		            u->sslmode);
+		return fail(e, KIND_PERMANENT,
+			    "log-in of '%s' at '%s' failed: TLS with sslmode '%s' could not be verified", l->user, peer,
+			    u->sslmode);
 	return fail(e, KIND_TEMPORARY, "server at '%s' cannot be reached", peer);
 }
 
@@ -130,7 +155,7 @@ static enum kind_rc refused(struct provider_session *s, const struct postgres_ur
  * A libpq before 16 cannot be kept from answering a server that asks for the clear password; there TLS (verify-full by
  * default) is what says who that server is. */
 static PGconn *start(struct provider_session *s, const struct provider_call *call, const struct postgres_url *u,
-                     const struct postgres_login *l)
+		     const struct postgres_login *l)
 {
 	bool new = s->pq->PQlibVersion() >= SCRAM_ONLY, tls = strcmp(u->sslmode, "disable") != 0;
 	bool verifies = strncmp(u->sslmode, "verify", 6) == 0;
@@ -138,8 +163,9 @@ static PGconn *start(struct provider_session *s, const struct provider_call *cal
 	char app[POSTGRES_NAME], options[160];
 	size_t n = 0;
 	postgres_app(call, app);
-	snprintf(options, sizeof options, "%s-c standard_conforming_strings=on -c statement_timeout=%lld -c lock_timeout=%lld",
-	         l->own_path ? "" : "-c search_path=pg_catalog ", (long long)postgres_left(call), (long long)postgres_left(call));
+	snprintf(options, sizeof options,
+		 "%s-c standard_conforming_strings=on -c statement_timeout=%lld -c lock_timeout=%lld",
+		 l->own_path ? "" : "-c search_path=pg_catalog ", server_left(call), server_left(call));
 #define SET(name, value) (names[n] = (name), values[n++] = (value))
 	if (u->host[0])
 		SET("host", u->host);
@@ -179,7 +205,7 @@ static void mute(void *arg, const PGresult *notice)
 static bool wait_for(int fd, bool write, int64_t until)
 {
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = write ? POLLOUT : POLLIN };
+		struct pollfd p = {.fd = fd, .events = write ? POLLOUT : POLLIN};
 		int64_t left = until - clock_boot();
 		if (left <= 0)
 			return false;
@@ -189,8 +215,9 @@ static bool wait_for(int fd, bool write, int64_t until)
 	}
 }
 
-enum kind_rc postgres_connect(struct provider_session *s, const struct provider_call *call, const struct postgres_url *u,
-                              const struct postgres_login *l, PGconn **ret, char state[6], bool *asked, struct err *e)
+enum kind_rc postgres_connect(struct provider_session *s, const struct provider_call *call,
+			      const struct postgres_url *u, const struct postgres_login *l, PGconn **ret, char state[6],
+			      bool *asked, struct err *e)
 {
 	char own_state[6], peer[300];
 	int64_t allowed = postgres_left(call), until;
@@ -198,7 +225,8 @@ enum kind_rc postgres_connect(struct provider_session *s, const struct provider_
 		allowed = u->connect_timeout * 1000;
 	until = clock_boot() + allowed;
 	PGconn *conn = start(s, call, u, l);
-	PostgresPollingStatusType p = s->pq->PQstatus(conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+	PostgresPollingStatusType p =
+	    s->pq->PQstatus(conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
 	s->pq->PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE);
 	s->pq->PQsetNoticeReceiver(conn, mute, NULL);
 	bool in_time = true;
@@ -215,7 +243,7 @@ enum kind_rc postgres_connect(struct provider_session *s, const struct provider_
 	}
 	peer_text(u, peer);
 	enum kind_rc rc = in_time ? refused(s, u, l, conn, state ? state : own_state, e)
-	                          : fail(e, KIND_TEMPORARY, "server at '%s' did not answer in time", peer);
+				  : fail(e, KIND_TEMPORARY, "server at '%s' did not answer in time", peer);
 	s->pq->PQfinish(conn);
 	return rc;
 }
@@ -253,14 +281,14 @@ static PGresult *collect(struct provider_session *s, const struct provider_call 
 		s->pq->PQclear(last);
 		last = r;
 		if (one || (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_FATAL_ERROR &&
-		            status != PGRES_EMPTY_QUERY))
+			    status != PGRES_EMPTY_QUERY))
 			return last;
 	}
 }
 
 /* Ends a question: its result, or an error and the SQLSTATE. */
-static enum kind_rc settle(struct provider_session *s, const struct provider_call *call, PGconn *conn, bool sent, bool one,
-                           const char *what, PGresult **ret, char state[6], struct err *e)
+static enum kind_rc settle(struct provider_session *s, const struct provider_call *call, PGconn *conn, bool sent,
+			   bool one, const char *what, PGresult **ret, char state[6], struct err *e)
 {
 	PGresult *r = sent ? collect(s, call, conn, one) : NULL;
 	ExecStatusType status = r ? s->pq->PQresultStatus(r) : PGRES_FATAL_ERROR;
@@ -270,7 +298,8 @@ static enum kind_rc settle(struct provider_session *s, const struct provider_cal
 		rc = fail(e, class_of(state), "cannot %s: %s (%s)", what, word_of(state), state);
 	else if (status == PGRES_FATAL_ERROR)
 		rc = fail(e, KIND_TEMPORARY, "cannot %s: no answer from the server", what);
-	else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_SINGLE_TUPLE && status != PGRES_EMPTY_QUERY)
+	else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_SINGLE_TUPLE &&
+		 status != PGRES_EMPTY_QUERY)
 		rc = fail(e, KIND_PERMANENT, "cannot %s: the server gives something else than rows", what);
 	/* a question that is still under way would answer the next one */
 	if (status == PGRES_FATAL_ERROR ? !state[0] : rc != KIND_OK)
@@ -283,25 +312,26 @@ static enum kind_rc settle(struct provider_session *s, const struct provider_cal
 }
 
 enum kind_rc postgres_run(struct provider_session *s, const struct provider_call *call, PGconn *conn, const char *what,
-                          const char *sql, PGresult **ret, struct err *e)
+			  const char *sql, PGresult **ret, struct err *e)
 {
 	char state[6];
 	return settle(s, call, conn, s->pq->PQsendQuery(conn, sql), false, what, ret, state, e);
 }
 
 enum kind_rc postgres_ask(struct provider_session *s, const struct provider_call *call, PGconn *conn, const char *what,
-                          const char *sql, int n, const char *const values[], PGresult **ret, struct err *e)
+			  const char *sql, int n, const char *const values[], PGresult **ret, struct err *e)
 {
 	char state[6];
 	int sent = s->pq->PQsendQueryParams(conn, sql, n, NULL, values, NULL, NULL, 0);
 	return settle(s, call, conn, sent, false, what, ret, state, e);
 }
 
-enum kind_rc postgres_ask_once(struct provider_session *s, const struct provider_call *call, PGconn *conn, const char *what,
-                               const char *sql, struct err *e)
+enum kind_rc postgres_ask_once(struct provider_session *s, const struct provider_call *call, PGconn *conn,
+			       const char *what, const char *sql, struct err *e)
 {
 	char state[6];
-	bool sent = s->pq->PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) && s->pq->PQsetSingleRowMode(conn);
+	bool sent =
+	    s->pq->PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) && s->pq->PQsetSingleRowMode(conn);
 	return settle(s, call, conn, sent, true, what, NULL, state, e);
 }
 
@@ -318,47 +348,53 @@ static bool fence_parse(const char *fence, char rotation[POSTGRES_NAME], char at
 	return true;
 }
 
-/* Ends the sessions of dead attempts and waits until they are gone: what they sent has then taken effect or never will. */
+/* Ends the sessions of dead attempts and waits until they are gone: what they sent has then taken effect or never will.
+ */
 static enum kind_rc fence(struct provider_session *s, const struct provider_call *call, struct err *e)
 {
 	static const char dead[] = "pg_stat_activity where pid <> pg_backend_pid() and application_name like 'rotor/%'"
-		" and split_part(application_name, '/', 2) = $1 and case when split_part(application_name, '/', 3) ~ '^[0-9]{1,10}$'"
-		" then split_part(application_name, '/', 3)::bigint < $2::bigint end";
+				   " and split_part(application_name, '/', 2) = $1 and case when "
+				   "split_part(application_name, '/', 3) ~ '^[0-9]{1,10}$'"
+				   " then split_part(application_name, '/', 3)::bigint < $2::bigint end";
 	char rotation[POSTGRES_NAME], attempt[16], sql[512];
 	if (!fence_parse(call->fence, rotation, attempt))
 		return fail(e, KIND_PERMANENT, "fence '%s' is not ROTATION/ATTEMPT", call->fence);
 	if (strcmp(s->fenced, call->fence) == 0)
 		return KIND_OK;
-	const char *values[] = { rotation, attempt };
+	const char *values[] = {rotation, attempt};
 	PGresult *r = NULL;
 	snprintf(sql, sizeof sql, "select pg_terminate_backend(pid, 2000) from %s", dead);
-	enum kind_rc rc = postgres_ask(s, call, s->conns[0], "end the sessions of an earlier attempt", sql, 2, values, &r, e);
+	enum kind_rc rc =
+	    postgres_ask(s, call, s->conns[0], "end the sessions of an earlier attempt", sql, 2, values, &r, e);
 	if (rc != KIND_OK)
 		return rc;
 	bool any = s->pq->PQntuples(r) > 0;
 	s->pq->PQclear(r);
 	snprintf(sql, sizeof sql, "select from %s limit 1", dead);
 	if (any) {
-		rc = postgres_ask(s, call, s->conns[0], "see whether an earlier attempt is over", sql, 2, values, &r, e);
+		rc =
+		    postgres_ask(s, call, s->conns[0], "see whether an earlier attempt is over", sql, 2, values, &r, e);
 		if (rc != KIND_OK)
 			return rc;
 		bool left = s->pq->PQntuples(r) > 0;
 		s->pq->PQclear(r);
 		if (left)
-			return fail(e, KIND_TEMPORARY, "a session of an earlier attempt of rotation '%s' has not ended yet", rotation);
+			return fail(e, KIND_TEMPORARY,
+				    "a session of an earlier attempt of rotation '%s' has not ended yet", rotation);
 	}
 	snprintf(s->fenced, sizeof s->fenced, "%s", call->fence);
 	return KIND_OK;
 }
 
-static enum kind_rc connect_manager(struct provider_session *s, const struct provider_call *call, unsigned at, struct err *e)
+static enum kind_rc connect_manager(struct provider_session *s, const struct provider_call *call, unsigned at,
+				    struct err *e)
 {
 	if (s->conns[at] && s->pq->PQstatus(s->conns[at]) == CONNECTION_OK)
 		return KIND_OK;
 	abandon(s, s->conns[at]);
 	if (at == 0)
 		s->fenced[0] = '\0';
-	struct postgres_login l = { .user = s->urls[at].user, .password = fields_get(s->auth, "password", NULL) };
+	struct postgres_login l = {.user = s->urls[at].user, .password = fields_get(s->auth, "password", NULL)};
 	return postgres_connect(s, call, &s->urls[at], &l, &s->conns[at], NULL, NULL, e);
 }
 
@@ -388,11 +424,12 @@ enum kind_rc postgres_enter(struct provider_session *s, const struct provider_ca
 static enum kind_rc quiet(struct provider_session *s, const struct provider_call *call, struct err *e)
 {
 	static const char sql[] =
-		"select coalesce(string_agg(format('; set local %s = %L', name, value), ''), '') from (values"
-		" ('log_statement', 'none'), ('log_min_error_statement', 'panic'), ('log_min_duration_statement', '-1'),"
-		" ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'), ('pgaudit.log', 'none'),"
-		" ('pg_stat_statements.track_utility', 'off')) as all_of (name, value) where current_setting(name, true) is not null"
-		" and ";
+	    "select coalesce(string_agg(format('; set local %s = %L', name, value), ''), '') from (values"
+	    " ('log_statement', 'none'), ('log_min_error_statement', 'panic'), ('log_min_duration_statement', '-1'),"
+	    " ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'), ('pgaudit.log', 'none'),"
+	    " ('pg_stat_statements.track_utility', 'off')) as all_of (name, value) where current_setting(name, true) "
+	    "is not null"
+	    " and ";
 	bool old = s->pq->PQserverVersion(s->conns[0]) < 150000;
 	AUTO_BUF text = BUF_INIT(POSTGRES_SQL);
 	PGresult *r = NULL;
@@ -400,25 +437,30 @@ static enum kind_rc quiet(struct provider_session *s, const struct provider_call
 		return KIND_OK;
 	buf_str(&text, sql);
 	buf_str(&text, old ? "current_setting('is_superuser')::bool" : "has_parameter_privilege(name, 'SET')");
-	enum kind_rc rc = postgres_run(s, call, s->conns[0], "ask what may be kept out of the server's log", text.data, &r, e);
+	enum kind_rc rc =
+	    postgres_run(s, call, s->conns[0], "ask what may be kept out of the server's log", text.data, &r, e);
 	if (rc == KIND_OK)
 		s->quiet = mem_dup(s->pq->PQgetvalue(r, 0, 0));
 	s->pq->PQclear(r);
 	return rc;
 }
 
-enum kind_rc postgres_begin(struct provider_session *s, const struct provider_call *call, const char *what, struct err *e)
+enum kind_rc postgres_begin(struct provider_session *s, const struct provider_call *call, const char *what,
+			    struct err *e)
 {
 	AUTO_BUF sql = BUF_INIT(POSTGRES_SQL);
 	enum kind_rc rc = quiet(s, call, e);
 	if (rc != KIND_OK)
 		return rc;
-	long long left = (long long)postgres_left(call);
-	/* A server that answers before the change is on its disk would make the commit a promise that it does not keep. */
-	buf_printf(&sql, "begin isolation level read committed read write; set local statement_timeout = %lld;"
-	           " set local lock_timeout = %lld; set local idle_in_transaction_session_timeout = %lld;"
-	           " select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'%s",
-	           left, left, left, s->quiet);
+	long long left = server_left(call);
+	/* A server that answers before the change is on its disk would make the commit a promise that it does not keep.
+	 */
+	buf_printf(&sql,
+		   "begin isolation level read committed read write; set local statement_timeout = %lld;"
+		   " set local lock_timeout = %lld; set local idle_in_transaction_session_timeout = %lld;"
+		   " select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = "
+		   "'off'%s",
+		   left, left, left, s->quiet);
 	rc = postgres_run(s, call, s->conns[0], what, sql.data, NULL, e);
 	if (rc == KIND_PERMANENT && s->quiet[0]) {
 		/* being heard is better than not rotating */
@@ -438,7 +480,7 @@ void postgres_rollback(struct provider_session *s, const struct provider_call *c
 }
 
 enum kind_rc postgres_commit(struct provider_session *s, const struct provider_call *call, const char *what,
-                             const struct buf *sql, struct err *e)
+			     const struct buf *sql, struct err *e)
 {
 	AUTO_BUF text = BUF_INIT(POSTGRES_SQL);
 	PGresult *r = NULL;
@@ -446,13 +488,17 @@ enum kind_rc postgres_commit(struct provider_session *s, const struct provider_c
 	buf_printf(&text, "%s%s", sql ? sql->data : "", sql ? "; commit" : "commit");
 	if (text.over || (sql && sql->over)) {
 		postgres_rollback(s, call);
-		return fail(e, KIND_PERMANENT, "cannot %s: the comment of a role cannot be written, or is too long", what);
+		return fail(e, KIND_PERMANENT, "cannot %s: the comment of a role cannot be written, or is too long",
+			    what);
 	}
-	enum kind_rc rc = settle(s, call, s->conns[0], s->pq->PQsendQuery(s->conns[0], text.data), false, what, &r, state, e);
+	enum kind_rc rc =
+	    settle(s, call, s->conns[0], s->pq->PQsendQuery(s->conns[0], text.data), false, what, &r, state, e);
 	/* The end of a session can hide that its commit is on disk (40003, 57P0x, 08xxx, nothing at all). */
-	if (rc != KIND_OK && (!state[0] || strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0 || strcmp(state, "40003") == 0)) {
+	if (rc != KIND_OK && (!state[0] || strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0 ||
+			      strcmp(state, "40003") == 0)) {
 		abandon(s, s->conns[0]);
-		return fail(e, KIND_AMBIGUOUS, "cannot tell whether it took effect to %s: no answer to its commit", what);
+		return fail(e, KIND_AMBIGUOUS, "cannot tell whether it took effect to %s: no answer to its commit",
+			    what);
 	}
 	if (rc == KIND_OK && strcmp(s->pq->PQcmdStatus(r), "COMMIT") != 0)
 		rc = fail(e, KIND_TEMPORARY, "cannot %s: the server rolled back", what);

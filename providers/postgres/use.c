@@ -34,15 +34,17 @@ static void random_password(char ret[RANDOM_LENGTH + 1])
 static enum kind_rc unasked(const char *user, unsigned endpoint, struct err *e)
 {
 	give_up(e, "role '%s' is not asked for a password at endpoint %u: no log-in there proves one", user, endpoint);
-	err_hint(e, "pg_hba.conf must say scram-sha-256 for this role, database and address; peer, trust, cert, or no line at all "
-	         "will not do");
+	err_hint(e, "pg_hba.conf must say scram-sha-256 for this role, database and address; peer, trust, cert, or no "
+		    "line at all "
+		    "will not do");
 	return KIND_PERMANENT;
 }
 
-/* What a failed log-in tells. 28000 without having been asked says nothing of the password: under `trust` a role that may
- * not log in is answered the same. So a random value, sent to learn whether passwords are checked, must be asked for. */
-static enum kind_rc failed(enum kind_rc rc, const char *state, bool asked, const char *user, unsigned endpoint, bool random,
-                           enum kind_login *ret, struct err *e)
+/* What a failed log-in tells. 28000 without having been asked says nothing of the password: under `trust` a role that
+ * may not log in is answered the same. So a random value, sent to learn whether passwords are checked, must be asked
+ * for. */
+static enum kind_rc failed(enum kind_rc rc, const char *state, bool asked, const char *user, unsigned endpoint,
+			   bool random, enum kind_login *ret, struct err *e)
 {
 	bool wrong = strcmp(state, "28P01") == 0;
 	if (!wrong && strcmp(state, "28000") != 0)
@@ -57,12 +59,13 @@ static enum kind_rc failed(enum kind_rc rc, const char *state, bool asked, const
 static enum kind_rc run_query(struct provider_session *s, const struct provider_call *call, PGconn *conn, struct err *e)
 {
 	enum kind_rc rc = postgres_run(s, call, conn, "begin the probe's query", "begin read only", NULL, e);
-	return rc == KIND_OK ? postgres_ask_once(s, call, conn, "run the probe's query", s->probe_query ? s->probe_query : "select 1", e)
-	                     : rc;
+	return rc == KIND_OK ? postgres_ask_once(s, call, conn, "run the probe's query",
+						 s->probe_query ? s->probe_query : "select 1", e)
+			     : rc;
 }
 
 enum kind_rc postgres_probe(struct provider_session *s, const struct provider_call *call, const struct provider_cred *n,
-                            enum kind_login *ret, struct err *e)
+			    enum kind_login *ret, struct err *e)
 {
 	char random[RANDOM_LENGTH + 1], state[6] = "";
 	const char *password = random;
@@ -78,7 +81,7 @@ enum kind_rc postgres_probe(struct provider_session *s, const struct provider_ca
 		random_password(random);
 	if (!password || !*password)
 		return give_up(e, "version %u has no field 'password'", n->n);
-	struct postgres_login l = { .user = n->handle, .password = password, .own_path = s->probe_query };
+	struct postgres_login l = {.user = n->handle, .password = password, .own_path = s->probe_query};
 	enum kind_rc rc = postgres_connect(s, call, &s->urls[call->endpoint], &l, &conn, state, &asked, e);
 	if (rc != KIND_OK)
 		return failed(rc, state, asked, n->handle, call->endpoint, !n->value, ret, e);
@@ -107,35 +110,40 @@ static void like_of(const char *glob, struct buf *ret)
 static void usage_take(struct provider_session *s, const PGresult *r, size_t n, struct provider_usage ret[])
 {
 	for (size_t i = 0; i < n; i++)
-		ret[i] = (struct provider_usage){ .last_ms = -1 };
+		ret[i] = (struct provider_usage){.last_ms = -1};
 	for (int row = 0; row < s->pq->PQntuples(r); row++) {
 		unsigned long i = strtoul(postgres_at(s, r, row, 0), NULL, 10);
 		if (i < 1 || i > n)
 			continue;
-		const char *app = postgres_at(s, r, row, 2), *from = postgres_at(s, r, row, 3), *since = postgres_at(s, r, row, 4);
+		const char *app = postgres_at(s, r, row, 2), *from = postgres_at(s, r, row, 3),
+			   *since = postgres_at(s, r, row, 4);
 		char when[CLOCK_TEXT] = "";
 		struct provider_usage *u = &ret[i - 1];
 		u->sessions = (uint32_t)strtoul(postgres_at(s, r, row, 1), NULL, 10);
 		if (since)
 			clock_text(strtoll(since, NULL, 10), when);
-		snprintf(u->detail, sizeof u->detail, "%.60s from %s%s%s", app && *app ? app : "a client without a name",
-		         from ? from : "the local socket", since ? " since " : "", when);
+		snprintf(u->detail, sizeof u->detail, "%.60s from %s%s%s",
+			 app && *app ? app : "a client without a name", from ? from : "the local socket",
+			 since ? " since " : "", when);
 	}
 }
 
-enum kind_rc postgres_usage(struct provider_session *s, const struct provider_call *call, const struct provider_cred creds[], size_t n,
-                            const struct provider_filter *filter, struct provider_usage ret[], struct err *e)
+enum kind_rc postgres_usage(struct provider_session *s, const struct provider_call *call,
+			    const struct provider_cred creds[], size_t n, const struct provider_filter *filter,
+			    struct provider_usage ret[], struct err *e)
 {
 	/* A client may call itself anything, so rotor's own are only those of this very rotation. */
 	static const char sql[] =
-		"select u.i, count(*), (array_agg(a.application_name order by a.backend_start))[1],"
-		" (array_agg(host(a.client_addr) order by a.backend_start))[1],"
-		" (extract(epoch from min(a.backend_start)) * 1000)::bigint"
-		" from unnest($1::text[]) with ordinality as u (name, i) join pg_stat_activity a on a.usename = u.name"
-		" where a.pid <> pg_backend_pid() and coalesce(a.backend_type, 'client backend') in ('client backend', 'walsender')"
-		" and not starts_with(coalesce(a.application_name, ''), $2)"
-		" and ($3::text is null or coalesce(a.application_name, '') like $3) and ($4::inet is null or a.client_addr <<= $4::inet)"
-		" group by u.i";
+	    "select u.i, count(*), (array_agg(a.application_name order by a.backend_start))[1],"
+	    " (array_agg(host(a.client_addr) order by a.backend_start))[1],"
+	    " (extract(epoch from min(a.backend_start)) * 1000)::bigint"
+	    " from unnest($1::text[]) with ordinality as u (name, i) join pg_stat_activity a on a.usename = u.name"
+	    " where a.pid <> pg_backend_pid() and coalesce(a.backend_type, 'client backend') in ('client backend', "
+	    "'walsender')"
+	    " and not starts_with(coalesce(a.application_name, ''), $2)"
+	    " and ($3::text is null or coalesce(a.application_name, '') like $3) and ($4::inet is null or "
+	    "a.client_addr <<= $4::inet)"
+	    " group by u.i";
 	char rotation[POSTGRES_NAME];
 	AUTO_BUF names = BUF_INIT((size_t)8 << 20), own = BUF_INIT(256), like = BUF_INIT(1024);
 	AUTO_FREE const char **handles = mem_array(n ? n : 1, sizeof *handles);
@@ -149,7 +157,7 @@ enum kind_rc postgres_usage(struct provider_session *s, const struct provider_ca
 		like_of(filter->application_name, &like);
 	if (names.over || like.over)
 		return give_up(e, "too many roles, or a filter that is too long");
-	const char *values[] = { names.data, own.data, like.data, filter ? filter->client : NULL };
+	const char *values[] = {names.data, own.data, like.data, filter ? filter->client : NULL};
 	enum kind_rc rc = postgres_enter(s, call, call->endpoint, e);
 	if (rc == KIND_OK)
 		rc = postgres_ask(s, call, s->conns[call->endpoint], "count sessions", sql, 4, values, &r, e);
@@ -161,16 +169,19 @@ enum kind_rc postgres_usage(struct provider_session *s, const struct provider_ca
 
 /* ---- disconnect */
 
-enum kind_rc postgres_disconnect(struct provider_session *s, const struct provider_call *call, const struct provider_cred *n,
-                                 unsigned *left, struct err *e)
+enum kind_rc postgres_disconnect(struct provider_session *s, const struct provider_call *call,
+				 const struct provider_cred *n, unsigned *left, struct err *e)
 {
 	/* All are told first; then each is waited for, which costs nothing where it is gone already. */
-	static const char tell[] = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = $1 and"
-		" pid <> pg_backend_pid()";
-	static const char await[] = "select count(pg_terminate_backend(pid, $2::bigint)) from (select pid from pg_stat_activity where"
-		" usename = $1 and pid <> pg_backend_pid() limit 8) as first";
-	static const char count[] = "select count(*) from pg_stat_activity where usename = $1 and pid <> pg_backend_pid()";
-	const char *const questions[] = { tell, await, count };
+	static const char tell[] =
+	    "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = $1 and"
+	    " pid <> pg_backend_pid()";
+	static const char await[] =
+	    "select count(pg_terminate_backend(pid, $2::bigint)) from (select pid from pg_stat_activity where"
+	    " usename = $1 and pid <> pg_backend_pid() limit 8) as first";
+	static const char count[] =
+	    "select count(*) from pg_stat_activity where usename = $1 and pid <> pg_backend_pid()";
+	const char *const questions[] = {tell, await, count};
 	char wait[32];
 	int64_t each = postgres_left(call) / 16;
 	unsigned long remain = 0;
@@ -179,11 +190,12 @@ enum kind_rc postgres_disconnect(struct provider_session *s, const struct provid
 		return KIND_OK;
 	}
 	snprintf(wait, sizeof wait, "%lld", (long long)(each < 1 ? 1 : each < GONE_MS ? each : GONE_MS));
-	const char *values[] = { n->handle, wait };
+	const char *values[] = {n->handle, wait};
 	enum kind_rc rc = postgres_enter(s, call, call->endpoint, e);
 	for (size_t i = 0; rc == KIND_OK && i < 3; i++) {
 		PGresult *r = NULL;
-		rc = postgres_ask(s, call, s->conns[call->endpoint], "end the sessions of a role", questions[i], i == 1 ? 2 : 1, values, &r, e);
+		rc = postgres_ask(s, call, s->conns[call->endpoint], "end the sessions of a role", questions[i],
+				  i == 1 ? 2 : 1, values, &r, e);
 		if (rc == KIND_OK)
 			remain = strtoul(postgres_at(s, r, 0, 0), NULL, 10);
 		s->pq->PQclear(r);
@@ -201,7 +213,8 @@ enum kind_rc postgres_now(struct provider_session *s, const struct provider_call
 	PGresult *r = NULL;
 	enum kind_rc rc = postgres_enter(s, call, 0, e);
 	if (rc == KIND_OK)
-		rc = postgres_run(s, call, s->conns[0], "ask for the time", "select (extract(epoch from clock_timestamp()) * 1000)::bigint", &r, e);
+		rc = postgres_run(s, call, s->conns[0], "ask for the time",
+				  "select (extract(epoch from clock_timestamp()) * 1000)::bigint", &r, e);
 	if (rc == KIND_OK)
 		*ret_ms = strtoll(postgres_at(s, r, 0, 0), NULL, 10);
 	s->pq->PQclear(r);
