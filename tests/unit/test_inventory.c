@@ -451,6 +451,12 @@ static void test_prune(void)
 	CHECK_STR(changes(doc), "added p3");
 	CHECK(exists("p1"));
 	json_decref(doc);
+	TEST("a secret and what it logs in with go together");
+	CHECK(apply("r.yaml", HEAD PLAIN("m2") USER("u2", "m2"), false, false, &doc, &e) == 0);
+	json_decref(doc);
+	CHECK(apply("r.yaml", HEAD PLAIN("p5"), false, true, &doc, &e) == 0);
+	CHECK(!exists("m2") && !exists("u2") && exists("p5"));
+	json_decref(doc);
 	TEST("prune of a value that is only here is refused, and nothing else is done");
 	give_version("p3", 1, STATE_CURRENT, "01HZZZZZZZZZZZZZZZZZZZZZZC", 1700000000000);
 	CHECK(apply("p.yaml", HEAD PLAIN("p4"), false, true, &doc, &e) == ERR_REFUSED && !doc);
