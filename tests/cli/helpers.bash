@@ -26,7 +26,7 @@ rotor() { "$ROTOR_BIN" -C "$H" "$@"; }
 rotor_run() {
   local status_wanted=$1
   shift
-  run --separate-stderr rotor "$@"
+  run --separate-stderr timeout 60 "$ROTOR_BIN" -C "$H" "$@" # one that hangs is 124
   # shellcheck disable=SC2154
   [ "$status" = "$status_wanted" ] || {
     printf 'rotor %s: exit %s, wanted %s\n--- standard output\n%s\n--- standard error\n%s\n' \

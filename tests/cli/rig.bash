@@ -46,3 +46,5 @@ r = json.load(sys.stdin)["rotations"]
 print(r[-1][sys.argv[1]] if r else "none")' "$1"
 }
 can_log_in() { rig_sql "SELECT rolcanlogin FROM pg_roles WHERE rolname = '$1'"; }
+# continued_to WAIT   one more `rotate --continue`; true when the rotation waits for this
+continued_to() { timeout 60 "$ROTOR_BIN" -q -C "$H" rotate --continue && [ "$(rotation waits_for)" = "$1" ]; }
