@@ -12,6 +12,11 @@ static const struct cmd_option options[] = {
 	{ 0 },
 };
 
+static void count(const char *before, int64_t n, const char *one, const char *many)
+{
+	printf("%s%" PRId64 " %s", before, n, n == 1 ? one : many);
+}
+
 static void show(struct print *p, const json_t *doc)
 {
 	const char *problem = json_str(doc, "problem");
@@ -24,10 +29,10 @@ static void show(struct print *p, const json_t *doc)
 	}
 	if (print_is_quiet(p))
 		return;
-	printf("good: %" PRId64 " leaves, %" PRId64 " signed heads", json_int(doc, "size", 0),
-	       json_int(doc, "heads", 0));
+	count("good: ", json_int(doc, "size", 0), "leaf", "leaves");
+	count(", ", json_int(doc, "heads", 0), "signed head", "signed heads");
 	if (open)
-		printf(", %" PRId64 " intents without an outcome", open);
+		count(", ", open, "intent without an outcome", "intents without an outcome");
 	putchar('\n');
 }
 

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd/cmd.h"
 #include "core/arena.h"
@@ -17,7 +18,9 @@ static void show(struct print *p, const json_t *doc)
 		return;
 	printf("made a home at ");
 	print_safe(json_str(doc, "home"));
-	puts("\nnext: rotor inventory apply FILE");
+	printf("\nnext: ");
+	print_safe(json_str(doc, "next"));
+	putchar('\n');
 }
 
 static int run(struct cmd_args *a, struct err *e)
@@ -26,7 +29,12 @@ static int run(struct cmd_args *a, struct err *e)
 	if (!arena_init(e) || !home_init(dir, cmd_option(a, "origin"), e))
 		return (int)e->code;
 	AUTO_FREE char *full = realpath(dir, NULL);
-	AUTO_JSON *doc = json_pack("{s:i,s:s}", "format", 1, "home", full ? full : dir);
+	bool found = strcmp(dir, ".rotor") == 0; /* by a later start in this folder */
+	AUTO_FREE char *next = found ? mem_dup("rotor inventory apply FILE") :
+	                               mem_printf("rotor -C %s inventory apply FILE", dir);
+	AUTO_JSON *doc = json_pack("{s:i}", "format", 1);
+	json_put_str(doc, "home", full ? full : dir);
+	json_put_str(doc, "next", next);
 	print_document(a->print, doc, show);
 	return ERR_OK;
 }
