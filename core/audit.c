@@ -144,7 +144,8 @@ static bool check_head(void *arg, uint64_t size, const char *note, struct err *e
 	struct tlog_checkpoint head;
 	struct tlog_hash root;
 	if (!state_head_open(c->state, note, false, &head, NULL) || head.size != size)
-		return problem(c, size, "the head of size %llu is not signed by the log's key", (unsigned long long)size);
+		return problem(c, size, "the head of size %llu is not signed by the log's key",
+			       (unsigned long long)size);
 	if (!state_leaves(c->state, c->tree.size, size, check_leaf, c, e))
 		return false;
 	if (c->tree.size != size)
@@ -164,7 +165,9 @@ static bool check_blob(void *arg, const char *sha, const char *text, size_t len,
 	(void)e;
 	crypto_hash_sha256(hash, (const unsigned char *)text, len);
 	sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
-	return sha && strcmp(sha, hex) == 0 ? true : problem(c, c->tree.size, "the text '%.64s' was altered", sha ? sha : "");
+	if (!sha || strcmp(sha, hex) != 0)
+		return problem(c, c->tree.size, "the text '%.64s' was altered", sha ? sha : "");
+	return true;
 }
 
 static bool behind_the_end(void *arg, uint64_t seq, const char *leaf, size_t len, struct err *e)
@@ -193,21 +196,22 @@ static bool check_derived(struct check *c, const char *home)
 		return problem(c, c->tree.size, "'%s' lacks a readable checkpoint or vkey", dir);
 	if (vkey.len != want.len || memcmp(vkey.data, want.data, want.len) != 0)
 		return problem(c, c->tree.size, "'%s/vkey' is not the log's key", dir);
-	if (!state_head_at(c->state, seen.size, &then, NULL) || !then || !state_head_open(c->state, then, false, &head, NULL)
-	    || memcmp(&head.root, &seen.root, sizeof head.root) != 0 || strcmp(head.origin, seen.origin) != 0)
+	if (!state_head_at(c->state, seen.size, &then, NULL) || !then ||
+	    !state_head_open(c->state, then, false, &head, NULL) ||
+	    memcmp(&head.root, &seen.root, sizeof head.root) != 0 || strcmp(head.origin, seen.origin) != 0)
 		return problem(c, seen.size, "'%s/checkpoint' names size %llu, which the log does not have", dir,
-		               (unsigned long long)seen.size);
+			       (unsigned long long)seen.size);
 	return true;
 }
 
 bool audit_verify(struct home *h, struct audit_result *ret, struct err *e)
 {
-	struct audit_result res = { 0 };
+	struct audit_result res = {0};
 	struct check *c = mem_alloc(sizeof *c);
-	*c = (struct check){ .state = h->state, .res = &res };
-	bool ok = state_heads(h->state, check_head, c, e)
-	          && state_leaves(h->state, c->tree.size, UINT64_MAX, behind_the_end, c, e)
-	          && state_blobs(h->state, check_blob, c, e);
+	*c = (struct check){.state = h->state, .res = &res};
+	bool ok = state_heads(h->state, check_head, c, e) &&
+		  state_leaves(h->state, c->tree.size, UINT64_MAX, behind_the_end, c, e) &&
+		  state_blobs(h->state, check_blob, c, e);
 	if (ok)
 		check_derived(c, h->dir);
 	forget_intents(c);
@@ -233,8 +237,8 @@ static bool check_tile(struct tiles *t, int level, unsigned width)
 	AUTO_BUF file = BUF_INIT(AUDIT_TILE * TLOG_HASH);
 	uint64_t index = (t->n[level] - 1) / AUDIT_TILE;
 	tlog_tile_path(level, index, width, path);
-	if (!audit_read(t->dir, path, &file) || file.len != (size_t)width * TLOG_HASH
-	    || memcmp(file.data, t->hash[level], file.len) != 0)
+	if (!audit_read(t->dir, path, &file) || file.len != (size_t)width * TLOG_HASH ||
+	    memcmp(file.data, t->hash[level], file.len) != 0)
 		return problem(t->c, t->c->tree.size, "'%s' does not hold the hashes of the leaves", path);
 	return true;
 }
@@ -246,7 +250,7 @@ static bool add_hash(struct tiles *t, int level, const struct tlog_hash *h)
 	t->hash[level][t->n[level]++ % AUDIT_TILE] = *h;
 	if (t->n[level] % AUDIT_TILE)
 		return true;
-	struct tlog_frontier f = { 0 };
+	struct tlog_frontier f = {0};
 	for (size_t i = 0; i < AUDIT_TILE; i++)
 		tlog_append(&f, &t->hash[level][i]);
 	return check_tile(t, level, AUDIT_TILE) && add_hash(t, level + 1, &f.h[0]);
@@ -290,7 +294,8 @@ static bool check_tiles(struct tiles *t, const struct tlog_checkpoint *head)
 			return false;
 	tlog_root(&t->c->tree, &root);
 	if (memcmp(&root, &head->root, sizeof root) != 0)
-		return problem(t->c, head->size, "the entries do not fold to the checkpoint of size %llu", (unsigned long long)head->size);
+		return problem(t->c, head->size, "the entries do not fold to the checkpoint of size %llu",
+			       (unsigned long long)head->size);
 	t->c->res->heads = 1;
 	return true;
 }
@@ -319,8 +324,8 @@ static bool check_export(int dir, const char *name, const char *vkey_file, struc
 	c->res = res;
 	t->dir = dir;
 	t->c = c;
-	if (!tlog_note_open(note.data, note.len, &key, 1, &len, NULL) || !tlog_checkpoint_parse(note.data, len, &head, NULL)
-	    || strcmp(head.origin, key.name) != 0)
+	if (!tlog_note_open(note.data, note.len, &key, 1, &len, NULL) ||
+	    !tlog_checkpoint_parse(note.data, len, &head, NULL) || strcmp(head.origin, key.name) != 0)
 		problem(c, 0, "'%s/checkpoint' is not signed by that key", name);
 	else
 		check_tiles(t, &head);
@@ -332,7 +337,7 @@ static bool check_export(int dir, const char *name, const char *vkey_file, struc
 
 bool audit_verify_export(const char *dir, const char *vkey_file, struct audit_result *ret, struct err *e)
 {
-	struct audit_result res = { 0 };
+	struct audit_result res = {0};
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, ERR_USAGE, errno, "cannot open '%s'", dir);

@@ -21,15 +21,15 @@
 #define ADOPT "rotor home adopt --reason TEXT"
 
 static const struct schema_key metrics_keys[] = {
-	{ .name = "file", .type = SCHEMA_PATH, .help = "where the Prometheus text is rewritten after each command" },
-	{ 0 },
+    {.name = "file", .type = SCHEMA_PATH, .help = "where the Prometheus text is rewritten after each command"},
+    {0},
 };
 
 const struct schema_key home_config_keys[] = {
-	{ .name = "origin", .type = SCHEMA_STRING, .help = "the log's name, as it was made by init" },
-	{ .name = "machine", .type = SCHEMA_ENUM, .allowed = "any", .help = "any: the home may move between machines" },
-	{ .name = "metrics", .type = SCHEMA_OBJECT, .sub = metrics_keys, .help = "where figures go" },
-	{ 0 },
+    {.name = "origin", .type = SCHEMA_STRING, .help = "the log's name, as it was made by init"},
+    {.name = "machine", .type = SCHEMA_ENUM, .allowed = "any", .help = "any: the home may move between machines"},
+    {.name = "metrics", .type = SCHEMA_OBJECT, .sub = metrics_keys, .help = "where figures go"},
+    {0},
 };
 
 char *home_path(const char *dir, const char *name)
@@ -111,12 +111,15 @@ static bool check_folder(const char *dir, struct err *e)
 	struct stat st;
 	if (stat(dir, &st) != 0) {
 		err_sys(e, ERR_USAGE, errno, "there is no home at '%s'", dir);
-		return errno == ENOENT ? err_hint(e, "make one with `rotor init`, or name one with -C DIR or ROTOR_HOME") : false;
+		return errno == ENOENT
+			   ? err_hint(e, "make one with `rotor init`, or name one with -C DIR or ROTOR_HOME")
+			   : false;
 	}
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, ERR_USAGE, "'%s' is not a folder", dir);
 	if (st.st_uid != geteuid()) {
-		err_set(e, ERR_REFUSED, "'%s' belongs to user id %u, not to %u", dir, (unsigned)st.st_uid, (unsigned)geteuid());
+		err_set(e, ERR_REFUSED, "'%s' belongs to user id %u, not to %u", dir, (unsigned)st.st_uid,
+			(unsigned)geteuid());
 		return err_hint(e, "run rotor as the user who owns the home");
 	}
 	if (st.st_mode & 022) {
@@ -155,8 +158,9 @@ static bool check_members(const char *dir, enum home_need need, struct err *e)
 	/* It is derived, so it is made anew; before the state is opened, which writes into it. */
 	if (!derived && need != HOME_READ && mkdir(audit, 0700) != 0)
 		return err_sys(e, ERR_FAILED, errno, "cannot make '%s'", audit);
-	return check_member(dir, "state.db", false, e) && check_member(dir, "lock", false, e)
-	       && check_member(dir, "keys", true, e) && ((!derived && need == HOME_READ) || check_member(dir, "audit", true, e));
+	return check_member(dir, "state.db", false, e) && check_member(dir, "lock", false, e) &&
+	       check_member(dir, "keys", true, e) &&
+	       ((!derived && need == HOME_READ) || check_member(dir, "audit", true, e));
 }
 
 static bool read_key(int fd, const char *path, unsigned char seed[32], struct err *e)
@@ -169,8 +173,8 @@ static bool read_key(int fd, const char *path, unsigned char seed[32], struct er
 		return err_hint(e, "chmod 600 '%s'", path);
 	}
 	ssize_t n = read(fd, hex, sizeof hex - 1);
-	bool ok = n >= 64 && (hex[64] == '\n' || hex[64] == '\0')
-	          && sodium_hex2bin(seed, 32, hex, 64, NULL, &len, NULL) == 0 && len == 32;
+	bool ok = n >= 64 && (hex[64] == '\n' || hex[64] == '\0') &&
+		  sodium_hex2bin(seed, 32, hex, 64, NULL, &len, NULL) == 0 && len == 32;
 	sodium_memzero(hex, sizeof hex);
 	if (!ok) {
 		err_set(e, ERR_REFUSED, "'%s' does not hold a key", path);
@@ -203,8 +207,8 @@ static bool open_keys(struct home *h, struct err *e)
 	unsigned char wrapped[SEAL_WRAPPED_MAX];
 	size_t len = sizeof wrapped;
 	AUTO_FREE char *keys = home_path(h->dir, "keys");
-	if (!state_meta_blob(h->state, "wrapped", wrapped, &len, e) || !seal_open(keys, wrapped, len, &h->seal, e)
-	    || !home_log_key(h->dir, &h->log_sk, e))
+	if (!state_meta_blob(h->state, "wrapped", wrapped, &len, e) || !seal_open(keys, wrapped, len, &h->seal, e) ||
+	    !home_log_key(h->dir, &h->log_sk, e))
 		return false;
 	if (memcmp(h->log_sk + 32, state_vkey(h->state)->pk, 32) != 0) {
 		err_set(e, ERR_REFUSED, "'%s/log.key' is not the key of this home's log", keys);
@@ -262,19 +266,27 @@ static void distrust(struct home *h, enum home_trust trust, const char *fmt, ...
 static bool judge_checkpoint(struct home *h, const struct buf *note)
 {
 	struct tlog_checkpoint seen, head;
+	AUTO_FREE char *newest = NULL;
 	AUTO_FREE char *then = NULL;
-	if (!note->len || !state_head_open(h->state, note->data, true, &seen, NULL) || !state_head(h->state, NULL, &head, NULL))
+	if (!note->len || !state_head(h->state, &newest, &head, NULL))
+		return false;
+	if (strcmp(note->data, newest) == 0)
+		return true; /* the same bytes, and the state's own have been verified */
+	if (!state_head_open(h->state, note->data, true, &seen, NULL))
 		return false;
 	if (seen.size > head.size) {
-		distrust(h, HOME_RESTORED, "the state is older than its own record: it ends at log size %llu, audit/checkpoint at %llu",
-		         (unsigned long long)head.size, (unsigned long long)seen.size);
+		distrust(h, HOME_RESTORED,
+			 "the state is older than its own record: it ends at log size %llu, audit/checkpoint at %llu",
+			 (unsigned long long)head.size, (unsigned long long)seen.size);
 		return true;
 	}
 	struct tlog_checkpoint same;
-	if (!state_head_at(h->state, seen.size, &then, NULL) || !then || !state_head_open(h->state, then, false, &same, NULL)
-	    || memcmp(&same.root, &seen.root, sizeof same.root) != 0 || strcmp(same.origin, seen.origin) != 0)
-		distrust(h, HOME_RESTORED, "the state has another history than its own record: audit/checkpoint at log size %llu differs",
-		         (unsigned long long)seen.size);
+	if (!state_head_at(h->state, seen.size, &then, NULL) || !then ||
+	    !state_head_open(h->state, then, false, &same, NULL) ||
+	    memcmp(&same.root, &seen.root, sizeof same.root) != 0 || strcmp(same.origin, seen.origin) != 0)
+		distrust(h, HOME_RESTORED,
+			 "the state has another history than its own record: audit/checkpoint at log size %llu differs",
+			 (unsigned long long)seen.size);
 	return true;
 }
 
@@ -288,7 +300,8 @@ static void judge_place(struct home *h)
 	if (!any && machine && strcmp(machine, "any") != 0 && strcmp(machine, here) != 0)
 		distrust(h, HOME_CLONED, "the home was made on another machine (id %.12s, here %.12s)", machine, here);
 	if (!uid || strcmp(uid, owner) != 0)
-		distrust(h, HOME_OTHER_OWNER, "the home was made by user id %.15s, not by %s", uid ? uid : "unknown", owner);
+		distrust(h, HOME_OTHER_OWNER, "the home was made by user id %.15s, not by %s", uid ? uid : "unknown",
+			 owner);
 }
 
 static bool same_vkey(const struct home *h)
@@ -312,7 +325,7 @@ static void judge(struct home *h, enum home_need need, const struct buf *note)
 	/* A trusted one is made anew; that of a restored home is what shows that it is one. */
 	bool done = need != HOME_READ && h->trust == HOME_TRUSTED && state_derive(h->state, NULL);
 	snprintf(h->warning, sizeof h->warning, "'audit/%s' was missing or unreadable; %s", name,
-	         done ? "it was made anew from the state" : "the next command that changes something makes it anew");
+		 done ? "it was made anew from the state" : "the next command that changes something makes it anew");
 }
 
 static bool open_parts(struct home *h, enum home_need need, struct err *e)
@@ -326,9 +339,9 @@ static bool open_parts(struct home *h, enum home_need need, struct err *e)
 	/* Before the state: what is written after it can then only be ahead of a state that was put back. */
 	if (!read_small(checkpoint, &note))
 		buf_reset(&note);
-	if (!lock_open(lock, &h->lock, e)
-	    || !state_open(db, need == HOME_READ ? STATE_READ : STATE_WRITE, h->lock, &h->state, e) || !check_origin(h, e)
-	    || (need != HOME_READ && !open_keys(h, e)))
+	if (!lock_open(lock, &h->lock, e) ||
+	    !state_open(db, need == HOME_READ ? STATE_READ : STATE_WRITE, h->lock, &h->state, e) ||
+	    !check_origin(h, e) || (need != HOME_READ && !open_keys(h, e)))
 		return false;
 	h->id = state_meta(h->state, "home");
 	judge(h, need, &note);
@@ -340,7 +353,7 @@ static bool open_parts(struct home *h, enum home_need need, struct err *e)
 
 bool home_open(const char *dir, enum home_need need, struct home *ret, struct err *e)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	if (!check_folder(dir, e))
 		return false;
 	h.dir = realpath(dir, NULL);
@@ -364,7 +377,7 @@ void home_close(struct home *h)
 		lock_close(h->lock);
 	json_decref(h->config);
 	free(h->dir);
-	*h = (struct home){ 0 };
+	*h = (struct home){0};
 }
 
 /* ---- adopting */
@@ -376,7 +389,7 @@ static char *next_origin(struct home *h, const char *seen)
 	AUTO_FREE char *base = old ? mem_dupn(old, strcspn(old, "\n")) : mem_dup(now);
 	size_t len = strlen(base);
 	long n = 1;
-	const char *names[] = { now, seen };
+	const char *names[] = {now, seen};
 	for (size_t i = 0; i < 2; i++) {
 		if (strncmp(names[i], base, len) != 0 || names[i][len] != '/')
 			continue;
@@ -393,10 +406,11 @@ static char *last_known(struct home *h, struct tlog_checkpoint *seen)
 	struct tlog_checkpoint head;
 	AUTO_FREE char *path = home_path(h->dir, "audit/checkpoint");
 	AUTO_BUF note = BUF_INIT(TLOG_NOTE_MAX);
-	*seen = (struct tlog_checkpoint){ 0 };
+	*seen = (struct tlog_checkpoint){0};
 	if (!state_head(h->state, NULL, &head, NULL))
 		return NULL;
-	if (!read_small(path, &note) || !state_head_open(h->state, note.data, true, seen, NULL) || seen->size < head.size)
+	if (!read_small(path, &note) || !state_head_open(h->state, note.data, true, seen, NULL) ||
+	    seen->size < head.size)
 		*seen = head;
 	char root[2 * TLOG_HASH + 1];
 	sodium_bin2hex(root, sizeof root, seen->root.b, TLOG_HASH);
@@ -415,11 +429,15 @@ static bool adopt_here(struct home *h, const char *reason, struct err *e)
 		snprintf(here, sizeof here, "any");
 	snprintf(owner, sizeof owner, "%u", (unsigned)geteuid());
 	struct state_leaf leaf = {
-		.act = "home.adopt", .reason = reason, .receipt = receipt, .outcome = "done", .policy_max_age = -1,
+	    .act = "home.adopt",
+	    .reason = reason,
+	    .receipt = receipt,
+	    .outcome = "done",
+	    .policy_max_age = -1,
 	};
-	return state_origin_set(h->state, origin, e) && state_meta_set(h->state, "machine", here, e)
-	       && state_meta_set(h->state, "owner", owner, e)
-	       && state_meta_set(h->state, "adopted", clock_text(clock_wall(), now), e) && state_log(h->state, &leaf, e);
+	return state_origin_set(h->state, origin, e) && state_meta_set(h->state, "machine", here, e) &&
+	       state_meta_set(h->state, "owner", owner, e) &&
+	       state_meta_set(h->state, "adopted", clock_text(clock_wall(), now), e) && state_log(h->state, &leaf, e);
 }
 
 bool home_adopt(struct home *h, const char *reason, struct err *e)

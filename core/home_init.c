@@ -124,17 +124,17 @@ static bool make_config(const char *dir, const char *origin, struct err *e)
 {
 	AUTO_FREE char *name = quoted(origin);
 	AUTO_FREE char *text = mem_printf(
-		"# Settings of this home.\n"
-		"\n"
-		"# The name of its log and of the key that signs it (audit/vkey). It was fixed when the home was made.\n"
-		"origin: %s\n"
-		"\n"
-		"# A home that moves between machines, as on CI runners, is otherwise refused as a copy.\n"
-		"# machine: any\n"
-		"\n"
-		"# The Prometheus text is rewritten here after every command that worked on a rotation.\n"
-		"# metrics: {file: /var/lib/prometheus/node-exporter/rotor.prom}\n",
-		name);
+	    "# Settings of this home.\n"
+	    "\n"
+	    "# The name of its log and of the key that signs it (audit/vkey). It was fixed when the home was made.\n"
+	    "origin: %s\n"
+	    "\n"
+	    "# A home that moves between machines, as on CI runners, is otherwise refused as a copy.\n"
+	    "# machine: any\n"
+	    "\n"
+	    "# The Prometheus text is rewritten here after every command that worked on a rotation.\n"
+	    "# metrics: {file: /var/lib/prometheus/node-exporter/rotor.prom}\n",
+	    name);
 	return put_file(dir, "config.yaml", text, e);
 }
 
@@ -150,7 +150,12 @@ static bool make_state(const char *dir, const char *origin, struct err *e)
 	ulid_new(id);
 	home_machine(machine);
 	struct state_birth birth = {
-		.home = id, .origin = origin, .machine = machine, .wrapped = wrapped, .wrapped_len = len, .log_sk = sk,
+	    .home = id,
+	    .origin = origin,
+	    .machine = machine,
+	    .wrapped = wrapped,
+	    .wrapped_len = len,
+	    .log_sk = sk,
 	};
 	bool ok = sync_folder(keys, e) && state_create(db, &birth, e);
 	arena_free(sk);
@@ -175,9 +180,22 @@ static bool make_derived(const char *dir, struct err *e)
 static void unmake(const char *dir, bool made)
 {
 	static const char *const names[] = {
-		"audit/checkpoint.new", "audit/checkpoint", "audit/vkey.new", "audit/vkey",   "audit",       "state.db",
-		"state.db-wal",         "state.db-shm",     "state.db.new",   "keys/log.key", "keys/kek",    "keys/log.fp",
-		"keys/find.fp",         "keys",             "lock",           "config.yaml",
+	    "audit/checkpoint.new",
+	    "audit/checkpoint",
+	    "audit/vkey.new",
+	    "audit/vkey",
+	    "audit",
+	    "state.db",
+	    "state.db-wal",
+	    "state.db-shm",
+	    "state.db.new",
+	    "keys/log.key",
+	    "keys/kek",
+	    "keys/log.fp",
+	    "keys/find.fp",
+	    "keys",
+	    "lock",
+	    "config.yaml",
 	};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		AUTO_FREE char *path = home_path(dir, names[i]);
@@ -205,8 +223,8 @@ bool home_init(const char *dir, const char *origin, struct err *e)
 	}
 	if (!claim_folder(dir, &made, e))
 		return false;
-	if (put_folder(dir, "keys", e) && put_folder(dir, "audit", e) && put_file(dir, "lock", "", e)
-	    && make_config(dir, name, e) && make_state(dir, name, e) && make_derived(dir, e))
+	if (put_folder(dir, "keys", e) && put_folder(dir, "audit", e) && put_file(dir, "lock", "", e) &&
+	    make_config(dir, name, e) && make_state(dir, name, e) && make_derived(dir, e))
 		return true;
 	unmake(dir, made);
 	return false;

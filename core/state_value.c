@@ -14,7 +14,7 @@
 bool state_value_erase(struct state *s, int64_t row, uint32_t n, struct err *e)
 {
 	static const char sql[] = "DELETE FROM value WHERE row = ? AND n = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -27,7 +27,7 @@ static bool put_found(struct state *s, int64_t row, uint32_t n, const char *valu
 {
 	static const char sql[] = "INSERT INTO found VALUES(?, ?, ?) ON CONFLICT DO NOTHING";
 	unsigned char hash[SEAL_FIND_BYTES];
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	seal_find(s->seal, value, len, hash);
@@ -38,11 +38,11 @@ static bool put_found(struct state *s, int64_t row, uint32_t n, const char *valu
 }
 
 static bool put_sealed(struct state *s, int64_t row, const char *id, uint32_t n, const char *field, const char *value,
-                       size_t len, struct err *e)
+		       size_t len, struct err *e)
 {
 	static const char sql[] = "INSERT INTO value VALUES(?, ?, ?, ?)";
 	AUTO_BUF sealed = BUF_INIT(SEALED_MAX);
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!seal_value(s->seal, id, n, field, value, len, &sealed))
 		return err_set(e, ERR_FAILED, "cannot seal field '%s' of '%s'", field, id);
 	if (!state_q_open(&q, s, sql, e))
@@ -67,7 +67,8 @@ bool state_value_put(struct state *s, int64_t row, const char *id, uint32_t n, c
 	return true;
 }
 
-/* Rows of (field, sealed) opened into new fields; NULL when there is none. `id` and `n` are what they were sealed under. */
+/* Rows of (field, sealed) opened into new fields; NULL when there is none. `id` and `n` are what they were sealed
+ * under. */
 static bool unseal_rows(struct state_q *q, const char *id, uint32_t n, struct fields **ret, struct err *e)
 {
 	AUTO_FIELDS *f = NULL;
@@ -91,7 +92,7 @@ static bool unseal_rows(struct state_q *q, const char *id, uint32_t n, struct fi
 bool state_value_get(struct state *s, int64_t row, const char *id, uint32_t n, struct fields **ret, struct err *e)
 {
 	static const char sql[] = "SELECT field, sealed FROM value WHERE row = ? AND n = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_must_seal(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -110,7 +111,7 @@ static char *kept_id(const char *id, const char *name)
 static bool kept_drop(struct state *s, int64_t row, const char *name, struct err *e)
 {
 	static const char sql[] = "DELETE FROM kept WHERE row = ? AND name = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -118,7 +119,8 @@ static bool kept_drop(struct state *s, int64_t row, const char *name, struct err
 	return state_q_run(&q, e);
 }
 
-bool state_kept_put(struct state *s, int64_t row, const char *id, const char *name, const struct fields *f, struct err *e)
+bool state_kept_put(struct state *s, int64_t row, const char *id, const char *name, const struct fields *f,
+		    struct err *e)
 {
 	static const char sql[] = "INSERT INTO kept VALUES(?, ?, ?, ?)";
 	AUTO_FREE char *under = kept_id(id, name);
@@ -126,7 +128,7 @@ bool state_kept_put(struct state *s, int64_t row, const char *id, const char *na
 		return false;
 	for (size_t i = 0; i < fields_count(f); i++) {
 		AUTO_BUF sealed = BUF_INIT(SEALED_MAX);
-		AUTO_Q q = { 0 };
+		AUTO_Q q = {0};
 		size_t len = 0;
 		const char *field = fields_name(f, i), *value = fields_get(f, field, &len);
 		if (!seal_value(s->seal, under, 0, field, value, len, &sealed))
@@ -147,7 +149,7 @@ bool state_kept_get(struct state *s, int64_t row, const char *id, const char *na
 {
 	static const char sql[] = "SELECT field, sealed FROM kept WHERE row = ? AND name = ?";
 	AUTO_FREE char *under = kept_id(id, name);
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_must_seal(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -158,7 +160,7 @@ bool state_kept_get(struct state *s, int64_t row, const char *id, const char *na
 bool state_kept_erase(struct state *s, int64_t row, struct err *e)
 {
 	static const char sql[] = "DELETE FROM kept WHERE row = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -168,11 +170,11 @@ bool state_kept_erase(struct state *s, int64_t row, struct err *e)
 /* ---- finding */
 
 bool state_values_find(struct state *s, const unsigned char find[SEAL_FIND_BYTES], state_secret_fn *fn, void *arg,
-                       struct err *e)
+		       struct err *e)
 {
-	static const char sql[] =
-		"SELECT DISTINCT secret.id FROM found JOIN secret ON secret.row = found.row WHERE hash = ? ORDER BY secret.id";
-	AUTO_Q q = { 0 };
+	static const char sql[] = "SELECT DISTINCT secret.id FROM found JOIN secret ON secret.row = found.row WHERE "
+				  "hash = ? ORDER BY secret.id";
+	AUTO_Q q = {0};
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -182,7 +184,7 @@ bool state_values_find(struct state *s, const unsigned char find[SEAL_FIND_BYTES
 			return false;
 		if (!row)
 			return true;
-		struct state_secret x = { 0 };
+		struct state_secret x = {0};
 		bool found, ok = state_secret_get(s, state_q_str(&q, 0), &x, &found, e) && (!found || fn(arg, &x, e));
 		state_secret_clear(&x);
 		if (!ok)
@@ -195,7 +197,7 @@ bool state_values_find(struct state *s, const unsigned char find[SEAL_FIND_BYTES
 static bool set_id(struct state *s, int64_t row, const char *id, struct err *e)
 {
 	static const char sql[] = "UPDATE secret SET id = ? WHERE row = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_text(&q, id);
@@ -206,7 +208,7 @@ static bool set_id(struct state *s, int64_t row, const char *id, struct err *e)
 static bool id_of(struct state *s, int64_t row, char **ret, struct err *e)
 {
 	static const char sql[] = "SELECT id FROM secret WHERE row = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	bool found;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -220,7 +222,8 @@ static bool id_of(struct state *s, int64_t row, char **ret, struct err *e)
 }
 
 /* A value is sealed under its secret's id, and its fingerprint made with it. */
-static bool move_value(struct state *s, int64_t row, const char *old, const char *id, struct state_version *v, struct err *e)
+static bool move_value(struct state *s, int64_t row, const char *old, const char *id, struct state_version *v,
+		       struct err *e)
 {
 	AUTO_FIELDS *f = NULL;
 	if (!v->has_value)
@@ -234,7 +237,7 @@ static bool move_value(struct state *s, int64_t row, const char *old, const char
 static bool kept_names(struct state *s, int64_t row, char ***ret, size_t *ret_n, struct err *e)
 {
 	static const char sql[] = "SELECT DISTINCT name FROM kept WHERE row = ?";
-	AUTO_Q q = { 0 };
+	AUTO_Q q = {0};
 	bool more;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -269,9 +272,9 @@ bool state_secret_rename(struct state *s, int64_t row, const char *id, struct er
 	AUTO_FREE struct state_version *all = NULL;
 	size_t n;
 	bool taken;
-	struct state_secret other = { 0 };
-	if (!state_must_write(s, e) || !state_must_seal(s, e) || !id_of(s, row, &old, e)
-	    || !state_secret_get(s, id, &other, &taken, e))
+	struct state_secret other = {0};
+	if (!state_must_write(s, e) || !state_must_seal(s, e) || !id_of(s, row, &old, e) ||
+	    !state_secret_get(s, id, &other, &taken, e))
 		return false;
 	state_secret_clear(&other);
 	if (taken || !decl_id_ok(id))

@@ -13,22 +13,23 @@
 static char root[64], dir[96];
 static struct err err;
 
-#define OK(call) \
-	do { \
-		err = (struct err){ 0 }; \
-		if (!(call)) { \
-			test_bad_ = 1; \
-			printf("# %s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.message); \
-		} \
+#define OK(call)                                                                                                       \
+	do {                                                                                                           \
+		err = (struct err){0};                                                                                 \
+		if (!(call)) {                                                                                         \
+			test_bad_ = 1;                                                                                 \
+			printf("# %s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.message);                           \
+		}                                                                                                      \
 	} while (0)
-#define FAILS(call, want) \
-	do { \
-		err = (struct err){ 0 }; \
-		CHECK(!(call)); \
-		if (err.code != (want)) { \
-			test_bad_ = 1; \
-			printf("# %s:%d: code %d, want %d: %s\n", __FILE__, __LINE__, (int)err.code, (int)(want), err.message); \
-		} \
+#define FAILS(call, want)                                                                                              \
+	do {                                                                                                           \
+		err = (struct err){0};                                                                                 \
+		CHECK(!(call));                                                                                        \
+		if (err.code != (want)) {                                                                              \
+			test_bad_ = 1;                                                                                 \
+			printf("# %s:%d: code %d, want %d: %s\n", __FILE__, __LINE__, (int)err.code, (int)(want),      \
+			       err.message);                                                                           \
+		}                                                                                                      \
 	} while (0)
 
 static void sh(const char *fmt, ...) PRINTF(1, 2);
@@ -53,14 +54,14 @@ static void fresh(void)
 
 static bool note(struct home *h, const char *act)
 {
-	return state_begin(h->state, &err)
-	       && state_log(h->state, &(struct state_leaf){ .act = act, .outcome = "done", .policy_max_age = -1 }, &err)
-	       && state_commit(h->state, &err);
+	return state_begin(h->state, &err) &&
+	       state_log(h->state, &(struct state_leaf){.act = act, .outcome = "done", .policy_max_age = -1}, &err) &&
+	       state_commit(h->state, &err);
 }
 
 static void log_more(int n)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	OK(home_open(dir, HOME_ROTATE, &h, &err));
 	for (int i = 0; h.state && i < n; i++)
 		OK(note(&h, "test"));
@@ -69,7 +70,7 @@ static void log_more(int n)
 
 static enum home_trust trust(enum home_need need, char warning[256])
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	OK(home_open(dir, need, &h, &err));
 	enum home_trust t = h.trust;
 	if (warning)
@@ -88,10 +89,11 @@ static unsigned mode_of(const char *name)
 
 static void test_init(void)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	TEST("a new home is its owner's alone and can be worked on");
 	fresh();
-	CHECK(mode_of(".") == 0700 && mode_of("keys") == 0700 && mode_of("state.db") == 0600 && mode_of("lock") == 0600);
+	CHECK(mode_of(".") == 0700 && mode_of("keys") == 0700 && mode_of("state.db") == 0600 &&
+	      mode_of("lock") == 0600);
 	CHECK(mode_of("keys/log.key") == 0600 && mode_of("keys/kek") == 0600);
 	OK(home_open(dir, HOME_ROTATE, &h, &err));
 	CHECK(h.trust == HOME_TRUSTED && h.seal && h.log_sk && h.id && strlen(h.id) == 26);
@@ -119,15 +121,16 @@ static void test_init(void)
 
 static void test_restored(void)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	char warning[256];
 	TEST("a backup that was put back is not worked on until it is adopted");
 	fresh();
 	log_more(2);
 	sh("cp -a '%s' '%s.old'", dir, dir);
 	log_more(3);
-	sh("cp -a '%s/audit' '%s.audit' && rm -rf '%s' && cp -a '%s.old' '%s' && rm -rf '%s/audit' && mv '%s.audit' '%s/audit'", dir, dir,
-	   dir, dir, dir, dir, dir, dir);
+	sh("cp -a '%s/audit' '%s.audit' && rm -rf '%s' && cp -a '%s.old' '%s' && rm -rf '%s/audit' && mv '%s.audit' "
+	   "'%s/audit'",
+	   dir, dir, dir, dir, dir, dir, dir, dir);
 	CHECK(trust(HOME_READ, NULL) == HOME_RESTORED);
 	CHECK(trust(HOME_WRITE, NULL) == HOME_RESTORED);
 	FAILS(home_open(dir, HOME_ROTATE, &h, &err), ERR_REFUSED);
@@ -157,8 +160,9 @@ static void test_restored(void)
 	home_close(&h);
 
 	TEST("the same backup put back once more is told too, and gets a third origin");
-	sh("cp -a '%s/audit' '%s.audit' && rm -rf '%s' && cp -a '%s.old' '%s' && rm -rf '%s/audit' && mv '%s.audit' '%s/audit'", dir, dir,
-	   dir, dir, dir, dir, dir, dir);
+	sh("cp -a '%s/audit' '%s.audit' && rm -rf '%s' && cp -a '%s.old' '%s' && rm -rf '%s/audit' && mv '%s.audit' "
+	   "'%s/audit'",
+	   dir, dir, dir, dir, dir, dir, dir, dir);
 	OK(home_open(dir, HOME_WRITE, &h, &err));
 	CHECK(h.trust == HOME_RESTORED);
 	OK(home_adopt(&h, "again", &err));
@@ -179,8 +183,8 @@ static void test_restored(void)
 static void test_derived(void)
 {
 	char warning[256];
-	static const char *const breaks[] = { "rm '%s/audit/checkpoint'", "echo nonsense > '%s/audit/checkpoint'",
-		                                  ": > '%s/audit/checkpoint'", "rm -r '%s/audit'", "rm '%s/audit/vkey'" };
+	static const char *const breaks[] = {"rm '%s/audit/checkpoint'", "echo nonsense > '%s/audit/checkpoint'",
+					     ": > '%s/audit/checkpoint'", "rm -r '%s/audit'", "rm '%s/audit/vkey'"};
 	TEST("what is derived is made anew, with a word");
 	fresh();
 	for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
@@ -203,7 +207,7 @@ static void test_derived(void)
 
 static void set_meta(const char *key, const char *text)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	OK(home_open(dir, HOME_WRITE, &h, &err));
 	OK(state_begin(h.state, &err));
 	OK(state_meta_set(h.state, key, text, &err));
@@ -213,7 +217,7 @@ static void set_meta(const char *key, const char *text)
 
 static void test_place(void)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	TEST("a home from another machine is told, unless it may move");
 	fresh();
 	set_meta("machine", "ffffffffffffffffffffffffffffffff");
@@ -244,21 +248,22 @@ static void test_place(void)
 
 static void test_refusals(void)
 {
-	struct home h = { 0 };
+	struct home h = {0};
 	static const struct {
 		const char *what, *breaks;
 	} bad[] = {
-		{ "a home that others can write is refused", "chmod 770 '%s'" },
-		{ "keys that others can write are refused", "chmod 770 '%s/keys'" },
-		{ "a log key that others can read is refused", "chmod 640 '%s/keys/log.key'" },
-		{ "a missing log key is refused", "rm '%s/keys/log.key'" },
-		{ "a cut log key is refused", "truncate -s 40 '%s/keys/log.key'" },
-		{ "another log key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/log.key'" },
-		{ "a missing lock is refused", "rm '%s/lock'" },
-		{ "a link in place of the lock is refused", "cd '%s' && mv lock ../away && ln -s ../away lock" },
-		{ "a link in place of the state is refused", "cd '%s' && mv state.db ../state.db && ln -s ../state.db state.db" },
-		{ "a link in place of the keys is refused", "cd '%s' && mv keys ../keys && ln -s ../keys keys" },
-		{ "a link in place of a key is refused", "cd '%s' && mv keys/log.key k && ln -s ../k keys/log.key" },
+	    {"a home that others can write is refused", "chmod 770 '%s'"},
+	    {"keys that others can write are refused", "chmod 770 '%s/keys'"},
+	    {"a log key that others can read is refused", "chmod 640 '%s/keys/log.key'"},
+	    {"a missing log key is refused", "rm '%s/keys/log.key'"},
+	    {"a cut log key is refused", "truncate -s 40 '%s/keys/log.key'"},
+	    {"another log key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/log.key'"},
+	    {"a missing lock is refused", "rm '%s/lock'"},
+	    {"a link in place of the lock is refused", "cd '%s' && mv lock ../away && ln -s ../away lock"},
+	    {"a link in place of the state is refused",
+	     "cd '%s' && mv state.db ../state.db && ln -s ../state.db state.db"},
+	    {"a link in place of the keys is refused", "cd '%s' && mv keys ../keys && ln -s ../keys keys"},
+	    {"a link in place of a key is refused", "cd '%s' && mv keys/log.key k && ln -s ../k keys/log.key"},
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		TEST(bad[i].what);
@@ -273,8 +278,8 @@ static void test_refusals(void)
 static void test_find(void)
 {
 	TEST("the home is found: named, by ROTOR_HOME, upwards, in the state folder");
-	sh("rm -rf '%s'/* && mkdir -p '%s/a/b' '%s/a/.rotor' '%s/.rotor' && chmod 700 '%s/a/.rotor' '%s/.rotor'", root, root, root, root,
-	   root, root);
+	sh("rm -rf '%s'/* && mkdir -p '%s/a/b' '%s/a/.rotor' '%s/.rotor' && chmod 700 '%s/a/.rotor' '%s/.rotor'", root,
+	   root, root, root, root, root);
 	AUTO_FREE char *here = mem_printf("%s/a/b", root);
 	AUTO_FREE char *near = mem_printf("%s/a/.rotor", root);
 	AUTO_FREE char *far = mem_printf("%s/.rotor", root);
