@@ -81,8 +81,8 @@ static bool record_reveal(struct home *home, const char *id, const struct state_
 		return false;
 	bool ok = true;
 	for (size_t i = 0; i < n && ok; i++) {
-		struct state_leaf leaf = { .op = op, .act = "inventory.show", .secret = id, .version = v[i].n, .outcome = "done",
-			.handle = v[i].handle[0] ? v[i].handle : NULL, .policy_max_age = -1 };
+		struct state_leaf leaf = { .op = op, .act = "inventory.show", .secret = id, .version = v[i].n,
+			.outcome = "done", .handle = v[i].handle[0] ? v[i].handle : NULL, .policy_max_age = -1 };
 		ok = !v[i].has_value || state_log(home->state, &leaf, e);
 	}
 	ok = ok && state_commit(home->state, e);

@@ -121,7 +121,8 @@ static json_t *report(struct apply *a, const char *id, const char *change)
 	return j;
 }
 
-static bool put_changed(struct apply *a, json_t *json, const struct state_secret *old, const char *digest, struct err *e)
+static bool put_changed(struct apply *a, json_t *json, const struct state_secret *old, const char *digest,
+                        struct err *e)
 {
 	bool found = old->id != NULL, changed;
 	AUTO_JSON *before = NULL;

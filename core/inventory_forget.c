@@ -6,8 +6,8 @@
 #include "json.h"
 #include "mem.h"
 
-/* Does anybody but this home keep the current value, going by the declaration? A consumer that fetches by itself is told
- * nothing. */
+/* Does anybody but this home keep the current value, going by the declaration? A consumer that fetches by itself is
+ * told nothing. */
 static bool held_outside(const json_t *decl)
 {
 	if (json_array_size(json_object_get(decl, "stores")))

@@ -84,7 +84,8 @@ static bool take_term(struct selector *s, char *term, struct err *e)
 	}
 	if (!decl_id_ok(term) && !glob_ok(term)) {
 		err_set(e, ERR_USAGE, "'%s' is no selector", term);
-		return err_hint(e, "an id, a glob such as 'prod/*', or owner=, risk=, type=, provider=, LABEL=VALUE, joined by commas");
+		return err_hint(e, "an id, a glob such as 'prod/*', or owner=, risk=, type=, provider=, LABEL=VALUE, "
+		                "joined by commas");
 	}
 	if (s->ask.id)
 		return err_set(e, ERR_USAGE, "selector names two ids: separate them by a space, not by a comma");

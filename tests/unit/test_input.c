@@ -67,7 +67,8 @@ static void test_pipe(void)
 	CHECK_STR(text_of("\n", NULL), "2: value of field 'password' is empty");
 	CHECK_STR(text_of("{}", NULL), "2: value is an object without fields");
 	CHECK_STR(text_of("{\"a\":1}", NULL), "2: field 'a' is not a string");
-	CHECK_STR(text_of("x", "Not A Name"), "2: 'Not A Name' is no name of a field: lower case letters, digits, '_' and '-'");
+	CHECK_STR(text_of("x", "Not A Name"),
+	          "2: 'Not A Name' is no name of a field: lower case letters, digits, '_' and '-'");
 	const char *torn = text_of("{\"a\":\"canary", NULL);
 	CHECK(strncmp(torn, "2: ", 3) == 0 && !strstr(torn, "canary"));
 	const char *twice = text_of("{\"a\":\"canary\",\"a\":\"canary\"}", NULL);

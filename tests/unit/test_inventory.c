@@ -21,8 +21,8 @@ static const struct schema_key place_keys[] = {
 };
 static const struct schema_key no_keys[] = { { 0 } };
 
-static const struct kind db = { .name = "db", .summary = "a database", .roles = KIND_AUTHORITY, .secret_type = "password",
-	.overlap = "-", .evidence = "-", .params = place_keys, .example = "" };
+static const struct kind db = { .name = "db", .summary = "a database", .roles = KIND_AUTHORITY,
+	.secret_type = "password", .overlap = "-", .evidence = "-", .params = place_keys, .example = "" };
 static const struct kind shelf = { .name = "shelf", .summary = "a store", .roles = KIND_STORE, .params = place_keys,
 	.example = "" };
 static const struct kind app = { .name = "app", .summary = "a consumer", .roles = KIND_CONSUMER, .params = place_keys,
@@ -201,6 +201,8 @@ static size_t leaves(const char *act, const char *secret, const char *reason)
 #define A(at) "  prod/a:\n    owner: team-a\n    risk: high\n    labels: {app: orders, env: prod}\n" \
 	"    authority: {provider: db, at: " at "}\n"
 #define B "  prod/b:\n    owner: team-b\n    labels: {app: orders, env: test}\n    authority: {provider: db, at: two}\n"
+#define APP "    consumers: [{provider: app, at: x}]\n"
+#define MOVED "  prod/b:\n    authority: {provider: db, at: moved}\n"
 #define C "  test/deep/c:\n    owner: team-a\n    authority: {provider: db, at: three}\n"
 
 static void test_apply(void)
@@ -238,7 +240,8 @@ static void test_apply(void)
 	json_decref(doc);
 
 	TEST("one fault and nothing is applied");
-	CHECK(apply("1.yaml", HEAD A("third") "  prod/new:\n    authority: {provider: db}\n", false, false, &doc, &e) == ERR_USAGE);
+	CHECK(apply("1.yaml", HEAD A("third") "  prod/new:\n    authority: {provider: db}\n", false, false, &doc, &e) ==
+	      ERR_USAGE);
 	CHECK(!doc && !exists("prod/new") && leaves("inventory.apply", "prod/a", NULL) == 2);
 	CHECK(strstr(e.message, "1 fault ") && strstr(e.message, "nothing was applied"));
 }
@@ -313,14 +316,13 @@ static void test_next(void)
 	json_t *doc;
 	give_version("prod/b", 1, STATE_CURRENT, "01HZZZZZZZZZZZZZZZZZZZZZZA", 1700000000000);
 	TEST("an added consumer of a current version: push");
-	CHECK(apply("1.yaml", HEAD A("elsewhere") B "    consumers: [{provider: app, at: x}]\n" C, false, false, &doc, &e) == 0);
+	CHECK(apply("1.yaml", HEAD A("elsewhere") B APP C, false, false, &doc, &e) == 0);
 	CHECK_STR(changes(doc), "changed prod/b");
 	CHECK(has_pointer(change(doc, 1), "/consumers/0"));
 	CHECK_STR(json_str(change(doc, 1), "next"), "rotor push prod/b");
 	json_decref(doc);
 	TEST("a new interval counts from the last rotation");
-	CHECK(apply("1.yaml", HEAD A("elsewhere") B "    policy: {rotate_every: 7d}\n    consumers: [{provider: app, at: x}]\n" C,
-	            false, false, &doc, &e) == 0);
+	CHECK(apply("1.yaml", HEAD A("elsewhere") B "    policy: {rotate_every: 7d}\n" APP C, false, false, &doc, &e) == 0);
 	struct state_secret s = { 0 };
 	bool found = false;
 	CHECK(state_secret_get(home.state, "prod/b", &s, &found, &e) && found);
@@ -335,7 +337,7 @@ static void test_next(void)
 	json_decref(doc);
 	TEST("a changed authority under an unfinished rotation is taken and told");
 	give_rotation("prod/b", "01HZZZZZZZZZZZZZZZZZZZZZZB", -1);
-	CHECK(apply("2.yaml", HEAD "  prod/b:\n    authority: {provider: db, at: moved}\n", false, false, &doc, &e) == 0);
+	CHECK(apply("2.yaml", HEAD MOVED, false, false, &doc, &e) == 0);
 	CHECK_STR(json_str(change(doc, 0), "next"), "rotor status prod/b");
 	CHECK(strstr(json_str(change(doc, 0), "note"), "authority changed"));
 	json_decref(doc);
@@ -381,12 +383,10 @@ static void test_forget(void)
 	CHECK(inventory_forget(&home, "prod/b", "gone", &e) == ERR_REFUSED && exists("prod/b"));
 	CHECK(strstr(e.message, "kept only here"));
 	json_t *doc;
-	CHECK(apply("2.yaml", HEAD "  prod/b:\n    authority: {provider: db, at: moved}\n    consumers: [{provider: pull, cache_ttl: 1m}]\n",
-	            false, false, &doc, &e) == 0);
+	CHECK(apply("2.yaml", HEAD MOVED "    consumers: [{provider: pull, cache_ttl: 1m}]\n", false, false, &doc, &e) == 0);
 	json_decref(doc);
 	CHECK(inventory_forget(&home, "prod/b", "gone", &e) == ERR_REFUSED);
-	CHECK(apply("2.yaml", HEAD "  prod/b:\n    authority: {provider: db, at: moved}\n    stores: [{provider: shelf, at: x}]\n",
-	            false, false, &doc, &e) == 0);
+	CHECK(apply("2.yaml", HEAD MOVED "    stores: [{provider: shelf, at: x}]\n", false, false, &doc, &e) == 0);
 	json_decref(doc);
 	give_version("prod/b", 2, STATE_PREVIOUS, "01HZZZZZZZZZZZZZZZZZZZZZZB", 1700000000000);
 	CHECK(inventory_forget(&home, "prod/b", "gone", &e) == ERR_REFUSED);
