@@ -173,7 +173,8 @@ static json_t *check_strings(struct check *c, const struct schema_key *k, const 
 		return bad(c, k, v, allowed);
 	AUTO_JSON *list = json_array();
 	for (const struct tree_node *item = v->first; item; item = item->next) {
-		if (item->type != TREE_SCALAR || item->n == 0 || (argv && item == v->first && !schema_path_ok(item->text)))
+		if (item->type != TREE_SCALAR || item->n == 0 ||
+		    (argv && item == v->first && !schema_path_ok(item->text)))
 			return bad(c, k, item, allowed);
 		json_array_append_new(list, json_stringn(item->text, item->n));
 	}
@@ -382,7 +383,8 @@ void check_unknown(struct check *c, const struct tree_node *key, const struct ch
 	}
 	const char *allowed = words.len ? words.data : "none";
 	if (is_later(key->text))
-		check_tell(c, key, "this rotor has no '%s' here, it is not in this version; allowed are %s", key->text, allowed);
+		check_tell(c, key, "this rotor has no '%s' here, it is not in this version; allowed are %s", key->text,
+			   allowed);
 	else if (guess)
 		check_tell(c, key, "unknown key '%.64s', did you mean '%s'? allowed are %s", key->text, guess, allowed);
 	else
@@ -392,7 +394,8 @@ void check_unknown(struct check *c, const struct tree_node *key, const struct ch
 static bool place_key(const struct tree_node *key, struct check_part parts[], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		const char *name = parts[i].alias && strcmp(key->text, parts[i].alias) == 0 ? parts[i].alias_of : key->text;
+		const char *name =
+		    parts[i].alias && strcmp(key->text, parts[i].alias) == 0 ? parts[i].alias_of : key->text;
 		for (size_t j = 0; parts[i].table[j].name; j++) {
 			if (strcmp(parts[i].table[j].name, name) != 0)
 				continue;

@@ -38,12 +38,14 @@ static void tell_no_kind(struct loader *l, const struct tree_node *at, const cha
 			buf_printf(&words, "%s%s", words.len ? ", " : "", k->name);
 	const char *allowed = words.len ? words.data : "none";
 	if (!name)
-		check_tell(&l->check, at, "the key 'provider' is missing here; as %s this rotor has %s", role_name(role), allowed);
+		check_tell(&l->check, at, "the key 'provider' is missing here; as %s this rotor has %s",
+			   role_name(role), allowed);
 	else if (kind_find(name))
-		check_tell(&l->check, at, "provider '%.64s' cannot be %s; this rotor has %s", name,
-		           role == KIND_AUTHORITY ? "an authority" : role == KIND_STORE ? "a store" : "a consumer", allowed);
+		check_tell(&l->check, at, "provider '%.64s' does not work as %s; this rotor has %s", name,
+			   role_name(role), allowed);
 	else
-		check_tell(&l->check, at, "this rotor has no provider '%.64s'; as %s it has %s", name, role_name(role), allowed);
+		check_tell(&l->check, at, "this rotor has no provider '%.64s'; as %s it has %s", name, role_name(role),
+			   allowed);
 }
 
 /* The kind of a target; `{file: PATH}` without a provider is short for provider: file. */
@@ -64,8 +66,8 @@ static const struct kind *find_kind(struct loader *l, const struct tree_node *ma
 	return NULL;
 }
 
-static char *target_name(struct loader *l, const struct check_part *general, const struct kind *kind, const json_t *params,
-                         const struct tree_node *map)
+static char *target_name(struct loader *l, const struct check_part *general, const struct kind *kind,
+			 const json_t *params, const struct tree_node *map)
 {
 	const char *given = json_str(general->json, "name");
 	char *name = given ? mem_dup(given) : kind->address ? kind->address(params) : NULL;
@@ -86,19 +88,22 @@ static void check_params(struct loader *l, const struct kind *kind, unsigned rol
 	check_tell(&l->check, at ? at : map, e.hint[0] ? "%s (%s)" : "%s", e.message, e.hint);
 }
 
-/* Canonical form of a target, NULL when its kind is not known. `names` holds the names of the secret's other targets. */
+/* Canonical form of a target, NULL when its kind is not known. `names` holds the secret's other names. */
 static json_t *read_target(struct loader *l, const struct tree_node *map, unsigned role, json_t *names)
 {
 	bool brief;
 	if (map->type != TREE_MAP) {
 		if (map->type != TREE_BAD)
-			check_tell(&l->check, map, "%s must be a mapping", role == KIND_AUTHORITY ? "an authority" : "each target");
+			check_tell(&l->check, map, "%s must be a mapping",
+				   role == KIND_AUTHORITY ? "an authority" : "each target");
 		return NULL;
 	}
 	static const struct schema_key no_keys[] = { { 0 } };
 	const struct kind *kind = find_kind(l, map, role, &brief);
 	struct check_part parts[] = { { .table = role == KIND_CONSUMER ? load_tables_consumer : load_tables_target },
-		{ .table = kind ? kind->params : no_keys, .alias = kind && brief ? "file" : NULL, .alias_of = "path" } };
+		{ .table = kind ? kind->params : no_keys, .alias_of = "path" } };
+	if (kind && brief)
+		parts[1].alias = "file";
 	size_t faults = load_faults(l);
 	check_map(&l->check, map, parts, 2, !kind);
 	json_t *target = NULL;
@@ -106,9 +111,11 @@ static json_t *read_target(struct loader *l, const struct tree_node *map, unsign
 		/* a kind's own check may rely on what its table promises */
 		if (load_faults(l) == faults)
 			check_params(l, kind, role, &parts[1], map);
-		AUTO_FREE char *name = load_faults(l) == faults ? target_name(l, &parts[0], kind, parts[1].json, map) : NULL;
+		AUTO_FREE char *name =
+		    load_faults(l) == faults ? target_name(l, &parts[0], kind, parts[1].json, map) : NULL;
 		if (name && json_object_get(names, name))
-			check_tell(&l->check, map, "two targets of this secret are called '%.100s'; a 'name' tells them apart", name);
+			check_tell(&l->check, map,
+				   "two targets of this secret are called '%.100s'; a 'name' tells them apart", name);
 		if (name)
 			json_object_set_new(names, name, json_true());
 		target = json_pack("{s:s?,s:s,s:O,s:O}", "name", name, "provider", kind->name, "params", parts[1].json,
@@ -125,7 +132,8 @@ static void check_consumer(struct loader *l, const json_t *consumer, const struc
 {
 	const json_t *confirm = json_object_get(consumer, "confirm");
 	if (json_array_size(confirm) > DECL_CONFIRMS_MAX)
-		check_tell(&l->check, tree_get(map, "confirm"), "more than %d receipts; %d are allowed", DECL_CONFIRMS_MAX, DECL_CONFIRMS_MAX);
+		check_tell(&l->check, tree_get(map, "confirm"), "more than %d receipts; %d are allowed",
+			   DECL_CONFIRMS_MAX, DECL_CONFIRMS_MAX);
 	if (strcmp(json_str(consumer, "provider"), "pull") == 0 && !json_array_size(confirm) &&
 	    json_int(consumer, "cache_ttl", 0) == 0)
 		check_tell(&l->check, map, "a consumer that fetches by itself needs 'cache_ttl' or 'confirm'");
@@ -161,11 +169,13 @@ static void check_username(struct loader *l, const json_t *consumer, const struc
 		if (json_is_string(value) && gives_username(json_string_value(value)))
 			return;
 	const struct tree_node *at = tree_get(map, "map");
-	check_tell(&l->check, at ? at : map, "'map' lacks 'username', which changes with each version because the authority has "
-	           "several 'users'");
+	check_tell(&l->check, at ? at : map,
+		   "'map' lacks 'username', which changes with each version because the authority has "
+		   "several 'users'");
 }
 
-static json_t *read_targets(struct loader *l, const struct tree_node *list, unsigned role, bool many_users, json_t *names)
+static json_t *read_targets(struct loader *l, const struct tree_node *list, unsigned role, bool many_users,
+			    json_t *names)
 {
 	json_t *ret = json_array();
 	if (!list || list->type == TREE_BAD)
@@ -191,7 +201,8 @@ static json_t *read_targets(struct loader *l, const struct tree_node *list, unsi
 
 /* ---- the secret */
 
-static void add_pending(struct loader *l, const struct tree_node *policy, const struct tree_node *id, bool accept_outage)
+static void add_pending(struct loader *l, const struct tree_node *policy, const struct tree_node *id,
+			bool accept_outage)
 {
 	if (policy && policy->type != TREE_SCALAR && policy->type != TREE_MAP) {
 		if (policy->type == TREE_LIST)
@@ -213,20 +224,23 @@ static size_t claim_id(struct loader *l, const struct tree_node *id)
 {
 	const json_t *other = json_object_get(l->ids, id->text);
 	if (!decl_id_ok(id->text)) {
-		check_tell(&l->check, id, "bad id '%.64s': parts of letters, digits, '.', '_' and '-' are allowed, separated by '/', none of "
-		           "them '.' or '..', at most 200 bytes", id->text);
+		check_tell(&l->check, id, "bad id '%.64s': parts of letters, digits, '.', '_' and '-' are allowed, "
+			   "separated by '/', none of them '.' or '..', at most 200 bytes", id->text);
 		return LOAD_NONE;
 	}
 	if (other) {
 		const struct load_secret *s = &l->out->secrets[json_integer_value(other)];
-		check_tell(&l->check, id, "secret '%.200s' is there twice, first in %s line %d; each id is allowed once", id->text, s->file, s->line);
+		check_tell(&l->check, id,
+			   "secret '%.200s' is there twice, first in %s line %d; each id is allowed once", id->text,
+			   s->file, s->line);
 		return LOAD_NONE;
 	}
 	json_object_set_new(l->ids, id->text, json_integer((json_int_t)l->out->n_secrets));
 	return l->out->n_secrets;
 }
 
-static json_t *canonical(struct loader *l, const char *id, const json_t *own, json_t *authority, json_t *stores, json_t *consumers)
+static json_t *canonical(struct loader *l, const char *id, const json_t *own, json_t *authority, json_t *stores,
+			 json_t *consumers)
 {
 	const char *provider = json_str(authority, "provider");
 	const struct kind *kind = provider ? kind_find(provider) : NULL;

@@ -38,8 +38,8 @@ bool policy_duration(const char *text, int64_t *ret_ms, struct err *e)
 		*ret_ms = n * units[i].ms;
 		return true;
 	}
-	return err_set(e, ERR_USAGE, "bad duration '%.40s': allowed is one whole number and one unit of ms s m h d w, as in 90s "
-	               "or 30d, up to 1000 years", text);
+	return err_set(e, ERR_USAGE, "bad duration '%.40s': allowed is one whole number and one unit of "
+	               "ms s m h d w, as in 90s or 30d, up to 1000 years", text);
 }
 
 const char *policy_duration_text(int64_t ms, char ret[32])
@@ -61,8 +61,8 @@ struct window {
 
 static bool bad_window(const char *text, const char *why, struct err *e)
 {
-	return err_set(e, ERR_USAGE, "bad window '%.100s': %s; allowed is DAYS HH:MM-HH:MM [ZONE], as in Mon-Fri 09:00-17:00 "
-	               "Europe/Berlin", text, why);
+	return err_set(e, ERR_USAGE, "bad window '%.100s': %s; allowed is DAYS HH:MM-HH:MM [ZONE], as in "
+	               "Mon-Fri 09:00-17:00 Europe/Berlin", text, why);
 }
 
 static const char *parse_day(const char *at, int *ret)
@@ -106,7 +106,7 @@ static const char *parse_minute(const char *at, int *ret)
 	return minute < 60 && *ret <= DAY_MINUTES ? at + 5 : NULL;
 }
 
-/* The name reaches the file system, so only names as the database has them pass: no absolute path, no dot components. */
+/* The name reaches the file system, so only names as the database has them pass: no absolute path, no dots. */
 static bool zone_name_ok(const char *zone)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/";

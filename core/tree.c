@@ -192,22 +192,24 @@ static bool check_key(struct tree *t, const struct tree_node *key)
 	if (key->type == TREE_SCALAR && strcmp(key->text, "<<") != 0)
 		return true;
 	if (key->type != TREE_BAD)
-		tell(t, key->line, key->column, key->type == TREE_SCALAR ? "merge keys are not read; write the keys out" :
-		     "a key must be a plain text");
+		tell(t, key->line, key->column,
+		     key->type == TREE_SCALAR ? "merge keys are not read; write the keys out"
+					      : "a key must be a plain text");
 	return false;
 }
 
 static void tell_twice(struct tree *t, const struct tree_node *again, uint32_t line)
 {
-	tell(t, again->line, again->column, "key '%.100s' is there twice, first in line %u; each key is allowed once", again->text,
-	     line);
+	tell(t, again->line, again->column, "key '%.100s' is there twice, first in line %u; each key is allowed once",
+	     again->text, line);
 }
 
 static void check_twice_small(struct tree *t, const struct tree_node *map)
 {
 	for (const struct tree_node *k = map->first; k; k = k->next->next)
 		for (const struct tree_node *b = map->first; b != k; b = b->next->next)
-			if (k->n == b->n && k->type == TREE_SCALAR && b->type == TREE_SCALAR && strcmp(k->text, b->text) == 0) {
+			if (k->n == b->n && k->type == TREE_SCALAR && b->type == TREE_SCALAR &&
+			    strcmp(k->text, b->text) == 0) {
 				tell_twice(t, k, b->line);
 				break;
 			}
@@ -328,8 +330,11 @@ static bool check_bytes(struct tree *t)
 		}
 		if (i < len) {
 			t->dead = true;
-			tell(t, line, column, control((unsigned char)at[i]) ? "a control character (byte 0x%02x); only UTF-8 text is allowed" :
-			     "no UTF-8 (byte 0x%02x); only UTF-8 text is allowed", (unsigned char)at[i]);
+			tell(t, line, column,
+			     control((unsigned char)at[i])
+				 ? "a control character (byte 0x%02x); only UTF-8 text is allowed"
+				 : "no UTF-8 (byte 0x%02x); only UTF-8 text is allowed",
+			     (unsigned char)at[i]);
 			return false;
 		}
 		at += len + 1;

@@ -38,12 +38,13 @@ typedef void tree_entry(void *arg, const struct tree_node *section, const struct
 /* `bytes` are borrowed until tree_free. */
 struct tree *tree_new(const char *bytes, size_t len, tree_fault *, void *arg);
 void tree_free(struct tree *); /* takes NULL */
-/* Reads the document, which must be a mapping (empty where there is no document), in one piece: valid until tree_free. NULL when it could not be read to its
- * end (the fault was told); other faults leave TREE_BAD in their place. */
+/* Reads the document, which must be a mapping (empty where there is no document), in one piece: valid until tree_free.
+ * NULL when it could not be read to its end (the fault was told); other faults leave TREE_BAD in their place. */
 const struct tree_node *tree_document(struct tree *);
 /* The same entry by entry: only one entry of a top-level mapping is held at a time. False: not read to its end. */
 bool tree_entries(struct tree *, tree_entry *, void *arg);
 
-const struct tree_node *tree_get(const struct tree_node *map, const char *key); /* the value; NULL if absent or no map */
+/* The value; NULL if absent or no map. */
+const struct tree_node *tree_get(const struct tree_node *map, const char *key);
 
 #endif

@@ -353,8 +353,8 @@ static void targets(void)
 	TEST("targets: kinds, roles, names, the kind's own check");
 	FAULTS(SECRETS "  s: {authority: {provider: pg}}\n", "a.yaml:3:29: this rotor has no provider 'pg'; as authority it has db");
 	FAULTS(SECRETS "  s: {authority: {url: u}}\n", "a.yaml:3:18: the key 'provider' is missing here; as authority this rotor has db");
-	FAULTS(SECRETS "  s: {authority: {file: /a}}\n", "a.yaml:3:18: provider 'file' cannot be an authority; this rotor has db");
-	FAULTS(ONE("    stores: {provider: pull}\n"), "a.yaml:5:24: provider 'pull' cannot be a store; this rotor has file");
+	FAULTS(SECRETS "  s: {authority: {file: /a}}\n", "a.yaml:3:18: provider 'file' does not work as authority; this rotor has db");
+	FAULTS(ONE("    stores: {provider: pull}\n"), "a.yaml:5:24: provider 'pull' does not work as store; this rotor has file");
 	FAULTS(ONE("    consumers: {provider: http}\n"), "a.yaml:5:27: this rotor has no provider 'http'; as consumer it has file, pull");
 	FAULTS(ONE("    consumers: [{file: /a}, {file: /a}]\n"), "a.yaml:5:29: two targets of this secret are called 'file:/a'");
 	FAULTS(ONE("    stores: {file: /a}\n    consumers: {file: /a, name: b}\n"), NULL);
@@ -473,7 +473,7 @@ static void bytes(void)
 	}
 	struct load bomb;
 	CHECK(!load_bytes(b.data, b.len, &bomb));
-	CHECK(bomb.n_faults == 2 && strstr(fault(&bomb, 1), ": the aliases stand for too much; 1048576 values in all are allowed"));
+	CHECK(bomb.n_faults == 2 && strstr(fault(&bomb, 1), "a.yaml:8:") && strstr(fault(&bomb, 1), ": the aliases stand for too much; 1048576 values"));
 	load_clear(&bomb);
 	buf_reset(&b);
 	buf_str(&b, "rotor: 1\nx:\n  a0: &a0 [0]\n");
