@@ -19,7 +19,8 @@ int inventory_apply(struct home *, const char *const files[], size_t n, bool dry
                     json_t **ret, struct err *);
 /* Checks files and changes nothing: {"format":1,"files","secrets"} (counts). `home` may be NULL; with one,
  * references to its secrets are good. Faults as above. */
-int inventory_validate(struct home *, const char *const files[], size_t n, struct load *faults, json_t **ret, struct err *);
+int inventory_validate(struct home *, const char *const files[], size_t n, struct load *faults, json_t **ret,
+                       struct err *);
 /* Ids that match any of the selectors (ORed; comma within one: ANDed; `owner= risk= type= provider= KEY=VALUE`, id
  * or glob), sorted, without doubles. A selector that matches nothing is ERR_USAGE, unless it is a glob or KEY=VALUE
  * and `may_be_empty`. The caller frees with inventory_free. */
