@@ -12,6 +12,7 @@
 #include "core/mem.h"
 
 #define ANSWER_MS 250     /* kept of the deadline, so that what happened is told here and not by a kill */
+#define SESSION_MS 60000 /* no statement runs longer; a connection serves several calls, each has its own deadline here */
 #define SCRAM_ONLY 160000 /* libpq that can be told which authentication it may answer */
 #define BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 #define NOWHERE "/dev/null/none" /* a path that cannot be: libpq's own defaults in a home folder are not looked at */
@@ -164,8 +165,8 @@ static PGconn *start(struct provider_session *s, const struct provider_call *cal
 	size_t n = 0;
 	postgres_app(call, app);
 	snprintf(options, sizeof options,
-		 "%s-c standard_conforming_strings=on -c statement_timeout=%lld -c lock_timeout=%lld",
-		 l->own_path ? "" : "-c search_path=pg_catalog ", server_left(call), server_left(call));
+		 "%s-c standard_conforming_strings=on -c statement_timeout=%d -c lock_timeout=%d",
+		 l->own_path ? "" : "-c search_path=pg_catalog ", SESSION_MS, SESSION_MS);
 #define SET(name, value) (names[n] = (name), values[n++] = (value))
 	if (u->host[0])
 		SET("host", u->host);

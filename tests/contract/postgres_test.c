@@ -224,14 +224,15 @@ static void test_hba(void)
 	AUTO_FREE char *file = on(admin, "show hba_file");
 	AUTO_FREE char *text = mem_printf(
 	    "create temp table old_hba as select pg_read_file('%s') as t;"
-	    " copy (select unnest(string_to_array('local all admin trust,host all +orders_owner 127.0.0.1/32 trust,"
-	    "host all all 127.0.0.1/32 scram-sha-256', ','))) to '%s'; select pg_reload_conf()",
+	    " copy (select unnest(string_to_array('local all admin trust,host all orders_b 127.0.0.1/32 password,"
+	    "host all +orders_owner 127.0.0.1/32 trust,host all all 127.0.0.1/32 scram-sha-256,"
+	    "host all all 127.0.0.1/32 trust', ','))) to '%s'; select pg_reload_conf()",
 	    file, file);
 	CHECK(sql(text));
 	usleep(200000);
 	plan(s, &all);
-	const struct provider_finding *f = finding(&all, "hba");
-	CHECK(f && f->severity == KIND_REFUSE && strstr(f->message, "line 2"));
+	CHECK(refusals(&all, false) == 2 && finding(&all, "hba")->severity == KIND_REFUSE);
+	CHECK(all.n >= 2 && strstr(all.at[all.n - 2].message, "line 2 ") && strstr(all.at[all.n - 1].message, "line 3 "));
 
 	TEST("under trust a random password is seen not to be asked for");
 	struct provider_call c = CALL(NULL);
@@ -246,6 +247,14 @@ static void test_hba(void)
 	CHECK(sql("alter role orders_a login"));
 	CHECK(p->probe(s, &c, &n, &got, &err) == KIND_PERMANENT);
 	CHECK(sql("alter role orders_a nologin"));
+
+	TEST("a libpq that can refuse never gives the clear password");
+	n.handle = "orders_b";
+	CHECK(sql("alter role orders_b login password 'whatever'"));
+	enum kind_rc rc = p->probe(s, &c, &n, &got, &err);
+	CHECK(pq->PQlibVersion() < 160000 ? rc == KIND_OK
+					  : rc == KIND_PERMANENT && strstr(err.message, "the password itself"));
+	CHECK(sql("alter role orders_b nologin password null"));
 	AUTO_FREE char *back =
 	    mem_printf("copy (select unnest(string_to_array(rtrim(t, E'\\n'), E'\\n')) from old_hba) to '%s';"
 		       " drop table old_hba; select pg_reload_conf()",
@@ -566,6 +575,46 @@ static void test_trouble(void)
 	}
 }
 
+static void test_endpoints(void)
+{
+	AUTO_FREE char *url = mem_printf("postgresql://rotor@127.0.0.1:%s/postgres", port);
+	AUTO_FREE char *socket = mem_printf("postgresql:///?host=%s&port=%s", folder, port);
+	AUTO_JSON *params = json_pack("{s:s,s:[s,s],s:[s,s]}", "url", url, "users", "orders_a", "orders_b", "endpoints",
+				      socket, "postgresql://127.0.0.1:1");
+	AUTO_FIELDS *auth = password(MANAGER_PASSWORD), *value = password("value-of-version-two-b");
+	struct provider_cred v2 = {.n = 2, .handle = "orders_b", .value = value};
+	struct provider_call c = CALL(NULL);
+	struct provider_session *s = NULL;
+	struct provider_usage use;
+	enum kind_login got;
+	unsigned left;
+	TEST("log-ins, sessions and their end at further endpoints, which take user and database from the url");
+	CHECK(p->open(params, auth, &c, &s, &err) == KIND_OK);
+	PGconn *app = login(folder, "orders_b", "value-of-version-two-b", "app");
+	for (c.endpoint = 0; c.endpoint < 2; c.endpoint++) {
+		CHECK(logs_in(s, &v2));
+		CHECK(p->probe(s, &c, &v2, &got, &err) == KIND_OK && got == KIND_ACCEPTED);
+		CHECK(p->usage(s, &c, &v2, 1, NULL, &use, &err) == KIND_OK && use.sessions == 1);
+	}
+	CHECK(p->probe(s, &c, &v2, &got, &err) == KIND_TEMPORARY &&
+	      p->usage(s, &c, &v2, 1, NULL, &use, &err) == KIND_TEMPORARY);
+	c.endpoint = 1;
+	CHECK(p->disconnect(s, &c, &v2, &left, &err) == KIND_OK && left == 0);
+	c.endpoint = 3;
+	CHECK(p->probe(s, &c, &v2, &got, &err) == KIND_PERMANENT &&
+	      p->usage(s, &c, &v2, 1, NULL, &use, &err) == KIND_PERMANENT);
+	pq->PQfinish(app);
+	p->close(s);
+
+	TEST("TLS that cannot be verified is permanent, and nothing is sent");
+	AUTO_FREE char *tls = mem_printf("postgresql://rotor@127.0.0.1:%s/postgres?sslmode=verify-full", port);
+	AUTO_JSON *strict = json_pack("{s:s,s:[s,s]}", "url", tls, "users", "orders_a", "orders_b");
+	int64_t now;
+	CHECK(p->open(strict, auth, &c, &s, &err) == KIND_OK);
+	CHECK(p->now(s, &c, &now, &err) == KIND_PERMANENT && strstr(err.message, "TLS"));
+	p->close(s);
+}
+
 static void test_single(void)
 {
 	struct findings all = { 0 };
@@ -622,6 +671,7 @@ int main(int argc, char **argv)
 	test_list();
 	test_fence();
 	test_trouble();
+	test_endpoints();
 	test_single();
 	pq->PQfinish(admin);
 	return TEST_END();
