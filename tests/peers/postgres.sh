@@ -31,7 +31,7 @@ esac
 [ -z "$package" ] || bin=$PEERS_CACHE/pg$version/package/native/bin
 
 build() {
-  local root=$PEERS_CACHE/pg$version pair source target
+  local root=$PEERS_CACHE/pg$version source target
   if [ -z "$package" ]; then
     [ -x "$bin/postgres" ] || die "install the package postgresql-$version"
     return
