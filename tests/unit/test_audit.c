@@ -107,9 +107,14 @@ static void test_verify(void)
 			CHECK(leaf(&h, op, i == 1 ? "failed" : "done", "say \",\"outcome\":\"intent"));
 		OK(state_commit(h.state, &err));
 	}
-	grow(&h, 600, "r");
+	OK(state_begin(h.state, &err));
+	OK(state_log(
+	    h.state,
+	    &(struct state_leaf){.op = "01ARZ3NDEKTSV4RRFFQ69G5FAV", .receipt = "intent", .policy_max_age = -1}, &err));
+	OK(state_commit(h.state, &err));
+	grow(&h, 599, "r");
 	OK(audit_verify(&h, &r, &err));
-	CHECK(r.size == 611 && r.heads == 12 && r.open_intents == 2);
+	CHECK(r.size == 611 && r.heads == 13 && r.open_intents == 2);
 	CHECK_STR(r.problem, "");
 	AUTO_FREE char *note = NULL;
 	OK(audit_checkpoint(&h, &note, &err));

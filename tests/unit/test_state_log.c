@@ -277,20 +277,74 @@ static bool leaks(const char *path)
 
 static void test_scrub(void)
 {
+	bool changed;
 	fresh();
 	TEST("what was deleted is gone from the files after a scrub");
 	struct opened o = reopen(STATE_WRITE);
 	OK(state_begin(o.s, &err));
-	OK(state_meta_set(o.s, "x", "old note canary", &err));
+	OK(put_secret(o.s, "a", "old note canary", &changed));
+	OK(put_secret(o.s, "b", "other", &changed));
 	OK(state_commit(o.s, &err));
+	state_scrub(o.s);
 	CHECK(leaks(db));
 	OK(state_begin(o.s, &err));
-	OK(state_meta_set(o.s, "x", "new", &err));
+	OK(state_secret_forget(o.s, row_of(o.s, "a"), &err));
 	OK(state_commit(o.s, &err));
-	CHECK(leaks(db));
 	state_scrub(o.s);
 	CHECK(!leaks(db));
 	CHECK(state_commits(o.s) == 2);
+	shut(&o);
+}
+
+static void test_turn(void)
+{
+	fresh();
+	TEST("a transaction waits for the commit turn");
+	struct opened o = reopen(STATE_WRITE);
+	int ready[2];
+	char byte = 0;
+	CHECK(pipe(ready) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct lock *other = NULL;
+		bool ok =
+		    lock_open(lock_path, &other, &err) && lock_turn(other, 1000, &err) && write(ready[1], "x", 1) == 1;
+		usleep(300000);
+		_exit(!ok);
+	}
+	CHECK(read(ready[0], &byte, 1) == 1);
+	int64_t start = clock_boot();
+	OK(state_begin(o.s, &err));
+	CHECK(clock_boot() - start >= 200);
+	state_abort(o.s);
+	int status = -1;
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	close(ready[0]);
+	close(ready[1]);
+	shut(&o);
+}
+
+static void test_deep(void)
+{
+	fresh();
+	TEST("subtrees above 65,536 leaves");
+	struct opened o = reopen(STATE_WRITE);
+	struct tlog_frontier f = {0};
+	struct tlog_hash got = {0}, leaf;
+	OK(state_begin(o.s, &err));
+	for (int i = 1; i < 65600; i++)
+		if (!log_one(o.s, "fill")) {
+			CHECK(false);
+			break;
+		}
+	OK(state_commit(o.s, &err));
+	for (uint64_t i = 0; i < 256; i++) {
+		OK(state_subtree(o.s, 8, i, &leaf, &err));
+		tlog_append(&f, &leaf);
+	}
+	OK(state_subtree(o.s, 16, 0, &got, &err));
+	CHECK(f.n == 1 && memcmp(&got, &f.h[0], sizeof got) == 0);
+	check_log(o.s, 65600);
 	shut(&o);
 }
 
@@ -324,6 +378,8 @@ int main(void)
 	test_crash();
 	test_refusals();
 	test_scrub();
+	test_turn();
+	test_deep();
 	test_origin();
 	rig_end();
 	return TEST_END();
