@@ -12,7 +12,7 @@
 
 enum home_need {
 	HOME_READ,    /* look only: works on a home that may not be worked on */
-	HOME_WRITE,   /* inventory, audit, home: opens a restored or cloned home too, but state_log refuses until it is adopted */
+	HOME_WRITE,   /* opens a restored or cloned home too, but state_log refuses there until it is adopted */
 	HOME_ROTATE,  /* effects outside: refused (3) unless the home is trusted */
 };
 
@@ -42,9 +42,9 @@ char *home_find(const char *dir, struct err *) MUST_CHECK;
 bool home_init(const char *dir, const char *origin, struct err *) MUST_CHECK;
 bool home_open(const char *dir, enum home_need, struct home *ret, struct err *) MUST_CHECK;
 void home_close(struct home *);
-/* Accepts a restored, cloned or moved home: on record (act `home.adopt`, the last known head in its receipt), under a new
- * origin of the log (NAME/2), new machine id, checkpoint rebuilt, and the mark `adopted` (a time) set in meta, after which
- * every slot must be proven by its mark. ERR_USAGE when it is trusted already. */
+/* Accepts a restored, cloned or moved home: on record (act `home.adopt`, the last known head in its receipt), under a
+ * new origin of the log (NAME/2), new machine id, checkpoint rebuilt, and the mark `adopted` (a time) set in meta, after
+ * which every slot must be proven by its mark. ERR_USAGE when it is trusted already. */
 bool home_adopt(struct home *, const char *reason, struct err *) MUST_CHECK;
 /* Login uid, effective uid: "alice(1000)", "alice(1000) as root(0)", never from an option or $USER. Static. */
 const char *home_actor(void);

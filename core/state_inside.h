@@ -1,4 +1,4 @@
-/* The state's inside: the connection, its prepared statements, the transaction under way. Shared by core/state*.c only. */
+/* The state's inside: connection, prepared statements, the transaction under way. Shared by core/state*.c only. */
 #ifndef CORE_STATE_INSIDE_H
 #define CORE_STATE_INSIDE_H
 
@@ -69,7 +69,8 @@ bool state_must_seal(const struct state *, struct err *) MUST_CHECK;
 
 /* state_log.c */
 bool state_log_load(struct state *, struct err *) MUST_CHECK;  /* tree and vkey from the tables */
-bool state_log_check(struct state *, struct err *) MUST_CHECK; /* newest head: signature, and that the tree folds to its root */
+/* The newest head's signature, and that the tree folds to its root. */
+bool state_log_check(struct state *, struct err *) MUST_CHECK;
 bool state_log_sign(struct state *, struct buf *ret_note, struct err *) MUST_CHECK; /* writes tree and head */
 void state_log_derive(struct state *, const struct buf *note); /* audit/checkpoint; under the commit turn */
 
