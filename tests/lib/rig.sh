@@ -104,11 +104,11 @@ rig_home() {
 rig_unfinished() { rig_rotor --json status | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["rotations"]))'; }
 
 rig_background() { # PID-VARIABLE COMMAND...   ended by rig_end
-  local -n pid=$1
+  local -n rig_pid=$1
   shift
   "$@" 3>&- &
-  pid=$!
-  RIG_PIDS+=("$pid")
+  rig_pid=$!
+  RIG_PIDS+=("$rig_pid")
 }
 
 # rig_client   starts the client; rig_tried and rig_failed are its figures, rig_records all that its file ever held
