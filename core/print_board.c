@@ -11,7 +11,7 @@
 #include "table.h"
 #include "utf8.h"
 
-#define TARGET_MAX 28 /* columns */
+#define TARGET_MAX 24 /* columns */
 
 enum mark { MARK_RUNNING, MARK_WAITING, MARK_DONE, MARK_FAILED, MARK_UNDONE, MARK_NONE };
 
@@ -282,8 +282,9 @@ static char *step_text(const struct step *s, int64_t now, int width)
 		snprintf(until, sizeof until, ", %s left, until %s", clock_span(s->until - now, left),
 		         clock_text(s->until, at));
 	clock_span((s->ended < 0 ? now : s->ended) - s->started, span);
-	int pad = width - (int)table_width(s->target);
-	return mem_printf("%-10s  %s%*s  %7s  %s%s", s->name, s->target, pad > 0 ? pad : 0, "", span, s->note, until);
+	AUTO_FREE char *target = mem_dupn(s->target, table_fit(s->target, TARGET_MAX));
+	int pad = width - (int)table_width(target);
+	return mem_printf("%-10s  %6s  %s%*s  %s%s", s->name, span, target, pad > 0 ? pad : 0, "", s->note, until);
 }
 
 /* One job in at most `share` lines. */
@@ -419,6 +420,8 @@ static void held(struct print_board *b, struct job *j, const struct event *e)
 {
 	AUTO_BUF said = BUF_INIT(SCREEN_MAX);
 	j->held_told = true;
+	if (b->seen == 1)
+		said_steps(b, j, &said);
 	said_line(b, j, MARK_FAILED, "held", e->message, &said);
 	add_next(&said, e->hint);
 	draw(b, said.data);
@@ -432,7 +435,7 @@ static void ended(struct print_board *b, struct job *j, const struct event *e)
 	                 strcmp(state, "waiting") == 0     ? MARK_WAITING :
 	                 strcmp(state, "rolled_back") == 0 ? MARK_UNDONE :
 	                                                     MARK_FAILED;
-	if (b->seen == 1)
+	if (b->seen == 1 && !j->held_told)
 		said_steps(b, j, &said);
 	if (mark != MARK_FAILED || !j->held_told) {
 		said_line(b, j, mark, mark == MARK_UNDONE ? "rolled back" : state, e->message, &said);

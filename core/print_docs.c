@@ -74,8 +74,8 @@ static const json_t *step_at_work(const json_t *rotation)
 
 static char *doing_text(const json_t *r)
 {
-	const char *held = json_str(r, "held_because"), *waits = json_str(r, "waits_for"),
-		   *until = json_str(r, "until");
+	const char *state = json_str(r, "state"), *waits = json_str(r, "waits_for"), *until = json_str(r, "until");
+	const char *held = state && strcmp(state, "held") == 0 ? json_str(r, "held_because") : NULL;
 	const json_t *step = step_at_work(r);
 	const char *name = json_str(step, "step"), *target = json_str(step, "target");
 	AUTO_FREE char *at = name ? mem_printf("%s%s%s", name, target ? " " : "", target ? target : "") : mem_dup("");
@@ -107,6 +107,7 @@ void print_rotations(struct print *p, const json_t *doc)
 	table_free(t);
 }
 
+/* The times are whole seconds. */
 static char *took_text(const json_t *step)
 {
 	const char *from = json_str(step, "started"), *to = json_str(step, "ended");
@@ -114,7 +115,7 @@ static char *took_text(const json_t *step)
 	char span[CLOCK_TEXT];
 	if (!from || !clock_parse(from, &a) || (to && !clock_parse(to, &b)))
 		return mem_dup("-");
-	return mem_dup(clock_span(b - a, span));
+	return mem_dup(b - a < 1000 ? "<1s" : clock_span(b - a, span));
 }
 
 static void print_steps(struct print *p, const json_t *steps)
@@ -155,7 +156,7 @@ void print_rotation(struct print *p, const json_t *doc)
 		line("reason    ", json_str(r, "reason"));
 		line("actor     ", json_str(r, "actor"));
 		line("evidence  ", json_str(r, "evidence"));
-		line("undo      ", json_str(r, "undo_until"));
+		line("undo      until ", json_str(r, "undo_until"));
 		line("next      ", json_str(r, "next"));
 		print_steps(p, list(r, "steps"));
 	}
@@ -220,7 +221,7 @@ void print_plan(struct print *p, const json_t *doc)
 		line("slot      ", json_str(plan, "slot"));
 		line("overlap   ", json_str(list(plan, "facts"), "overlap"));
 		line("evidence  ", json_str(plan, "evidence"));
-		line("undo      ", json_str(plan, "undo_until"));
+		line("undo      until ", json_str(plan, "undo_until"));
 		line("revoke    ", json_str(plan, "revoke_expected"));
 		print_plan_steps(p, list(plan, "steps"));
 		print_checks(p, "note   ", "", list(plan, "notes"));

@@ -54,7 +54,7 @@ void table_cell(struct table *t, const char *text, const char *color)
 		t->cap = t->cap ? t->cap * 2 : 64;
 		t->cells = mem_grow(t->cells, t->cap, sizeof *t->cells);
 	}
-	t->cells[t->n++] = (struct cell){ printable(text && *text ? text : "-"), color };
+	t->cells[t->n++] = (struct cell){ printable(text ? text : "-"), color };
 }
 
 void table_below(struct table *t, const char *text)
@@ -73,12 +73,15 @@ void table_below(struct table *t, const char *text)
 
 static void print_row(const struct table *t, size_t row, const size_t widths[], FILE *f, bool color)
 {
-	for (size_t c = 0; c < t->columns && row * t->columns + c < t->n; c++) {
-		const struct cell *cell = &t->cells[row * t->columns + c];
-		bool colored = color && cell->color, last = c + 1 == t->columns || row * t->columns + c + 1 == t->n;
-		fprintf(f, "%s%s%s", colored ? cell->color : "", cell->text, colored ? "\033[0m" : "");
-		if (!last)
-			fprintf(f, "%*s", (int)(widths[c] - table_width(cell->text) + 2), "");
+	const struct cell *cells = &t->cells[row * t->columns];
+	size_t n = t->n - row * t->columns < t->columns ? t->n - row * t->columns : t->columns;
+	while (n && !*cells[n - 1].text)
+		n--;
+	for (size_t c = 0; c < n; c++) {
+		bool colored = color && cells[c].color;
+		fprintf(f, "%s%s%s", colored ? cells[c].color : "", cells[c].text, colored ? "\033[0m" : "");
+		if (c + 1 < n)
+			fprintf(f, "%*s", (int)(widths[c] - table_width(cells[c].text) + 2), "");
 	}
 	fputc('\n', f);
 	if (row < t->n_below && t->below[row])

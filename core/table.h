@@ -10,7 +10,7 @@ struct table;
 
 struct table *table_new(size_t columns);
 void table_free(struct table *); /* takes NULL */
-/* Fills row after row. `text` is copied, NULL is "-"; `color` is a static SGR sequence for it, NULL none. */
+/* Fills row after row. `text` is copied, NULL is shown as "-"; `color` is a static SGR sequence for it, NULL none. */
 void table_cell(struct table *, const char *text, const char *color);
 /* A line of its own below the row made last, not in columns. */
 void table_below(struct table *, const char *text);

@@ -241,7 +241,7 @@ static void test_board(void)
 	play(catch_end(c));
 	CHECK(rows_used() == 3);
 	CHECK(row_has(0, "prod/db  version 8 after 7  8s"));
-	CHECK(row_has(1, "  + issue") && row_has(1, "2s  accepts it"));
+	CHECK(row_has(1, "  + issue") && row_has(1, "2s  pg  accepts it"));
 	CHECK(row_has(2, "  ~ overlap") && row_has(2, "waits, 55s left, until 2026-11-21T09:01:03Z"));
 
 	TEST("board: a hold stays above, with what to do next");
@@ -257,6 +257,8 @@ static void test_board(void)
 	play(catch_end(c));
 	CHECK(strstr(caught, "! prod/db") && strstr(caught, "held: not well\n  next: rotor status\n"));
 	CHECK(strstr(strstr(caught, "held: not well") + 1, "held: not well") == NULL);
+	CHECK(strstr(caught, "+ issue") < strstr(caught, "held: not well"));
+	CHECK(row_has(3, "next: rotor status") && rows_used() == 4);
 	print_board_free(b);
 }
 
@@ -331,10 +333,16 @@ static void test_documents(void)
 	CHECK_STR(document(print_rotations, rotations, false, 0),
 	          "prod/db  8 (was 7)  held  confirm api: no receipt\n  next: rotor status\n");
 	CHECK_STR(document(print_rotations, "{\"format\":1,\"rotations\":[]}", false, 0), "");
+	CHECK_STR(document(print_rotations,
+	                   "{\"format\":1,\"rotations\":[{\"secret\":\"a\",\"state\":\"done\",\"version\":2,"
+	                   "\"previous\":null,\"held_because\":\"of old\"}]}",
+	                   false, 0),
+	          "a  2  done\n");
 	TEST("rotation: in full, with its steps");
 	document(print_rotation, rotations, false, 0);
 	CHECK(strstr(caught, "rotation  01J\nsecret    prod/db\n"));
 	CHECK(strstr(caught, "issue    pg   done               2s  ok\n"));
+	CHECK(strstr(caught, "\nissue") && !strstr(caught, "undo"));
 	CHECK(strstr(caught, "confirm  api  failed, attempt 3  -   no answer\n"));
 	TEST("JSON: the document as it is, on one line");
 	CHECK_STR(document(print_rotations, "{\"format\":1,\"rotations\":[]}", true, 0), "{\"format\":1,\"rotations\":[]}\n");
