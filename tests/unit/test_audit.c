@@ -129,7 +129,8 @@ static void test_verify(void)
 	    {"UPDATE leaf SET data = replace(data, '\"seq\":300,', '\"seq\":301,') WHERE seq = 300", "leaf 300 is not"},
 	    {"DELETE FROM leaf WHERE seq = 400", "leaf 400 is missing"},
 	    {"INSERT INTO leaf VALUES(611, '{}')", "leaf 611 is under no"},
-	    {"UPDATE head SET note = replace(note, '1', '2') WHERE size = 3", "head of size 3"},
+	    {"UPDATE head SET note = replace(note, char(10, 51, 10), char(10, 50, 10)) WHERE size = 3",
+	     "head of size 3"},
 	    {"DELETE FROM leaf WHERE seq = 610", "leaf 610 is missing"},
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -244,7 +244,11 @@ static void test_refusals(void)
 	refused("another program's database is refused");
 	fresh();
 	sql("UPDATE head SET note = replace(note, 'example.com/log', 'example.com/lag')");
+	refused("a head of an unknown origin is refused");
+	fresh();
+	sql("UPDATE head SET note = replace(note, char(10, 49, 10), char(10, 50, 10))");
 	refused("a head that the key did not sign is refused");
+	CHECK(strstr(err.message, "signature"));
 	fresh();
 	sql("UPDATE tree SET frontier = randomblob(32)");
 	refused("a tree that does not fold to its head is refused");
