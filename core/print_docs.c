@@ -196,7 +196,8 @@ static void print_plan_steps(struct print *p, const json_t *steps)
 		int64_t version = json_int(s, "version", 0);
 		AUTO_FREE char *number = mem_printf("  %zu", i + 1);
 		const char *does = json_str(s, "does") ? json_str(s, "does") : "";
-		AUTO_FREE char *what = version > 0 ? mem_printf("%s (version %" PRId64 ")", does, version) : mem_dup(does);
+		AUTO_FREE char *what =
+			version > 0 ? mem_printf("%s (version %" PRId64 ")", does, version) : mem_dup(does);
 		table_cell(t, number, NULL);
 		table_cell(t, json_str(s, "step"), NULL);
 		table_cell(t, json_str(s, "target"), NULL);

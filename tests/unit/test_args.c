@@ -13,18 +13,21 @@ static int nothing(struct cmd_args *a, struct err *e)
 }
 
 static const struct cmd_option turn_options[] = {
-	{ "dry-run", 'n', NULL, "look only", CMD_WORD },
-	{ "reason", 0, "TEXT", "why", CMD_WORD },
-	{ "limit", 'l', "N", "how many", CMD_WORD },
-	{ "wait", 0, "[confirmed|done]", "stay", CMD_WORD },
-	{ "expiring", 0, "DURATION", "how soon", CMD_WORD },
-	{ 0 },
+	{ "dry-run", 'n', NULL, "look only", CMD_WORD },     { "reason", 0, "TEXT", "why", CMD_WORD },
+	{ "limit", 'l', "N", "how many", CMD_WORD },         { "wait", 0, "[confirmed|done]", "stay", CMD_WORD },
+	{ "expiring", 0, "DURATION", "how soon", CMD_WORD }, { 0 },
 };
-static const struct cmd turn = { .name = "turn", .operands = "ID...", .summary = "turn it", .options = turn_options,
-	                         .min = 1, .max = 2, .run = nothing };
+static const struct cmd turn = { .name = "turn",
+	                         .operands = "ID...",
+	                         .summary = "turn it",
+	                         .options = turn_options,
+	                         .min = 1,
+	                         .max = 2,
+	                         .run = nothing };
 static const struct cmd box_open = { .name = "box open", .operands = "", .summary = "open it", .run = nothing };
-static const struct cmd box_show = { .name = "box show", .operands = "ID", .summary = "show it", .min = 1, .max = 1,
-	                             .run = nothing };
+static const struct cmd box_show = {
+	.name = "box show", .operands = "ID", .summary = "show it", .min = 1, .max = 1, .run = nothing
+};
 const struct cmd *const cmd_all[] = { &turn, &box_open, &box_show, NULL };
 
 #define ARGV_MAX 16

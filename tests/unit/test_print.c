@@ -17,7 +17,8 @@
 
 static char caught[OUT_MAX];
 
-struct catch {
+struct catch
+{
 	int fd, saved, file;
 };
 
@@ -271,7 +272,10 @@ static void test_board_fits(void)
 	for (int i = 0; i < 40; i++) {
 		snprintf(names[i], sizeof names[i], "secret-%02d", i);
 		begin(b, names[i]);
-		tell(b, step(names[i], "issue", "running", "x\xe4\xb8\xad\xe6\x96\x87 text that is rather too long for it"), 1);
+		tell(b,
+		     step(names[i], "issue", "running",
+		          "x\xe4\xb8\xad\xe6\x96\x87 text that is rather too long for it"),
+		     1);
 	}
 	play(catch_end(c));
 	CHECK(rows_used() == 11);
@@ -324,7 +328,8 @@ static void test_documents(void)
 {
 	static const char rotations[] =
 		"{\"format\":1,\"rotations\":[{\"id\":\"01J\",\"secret\":\"prod/db\",\"state\":\"held\",\"version\":8,"
-		"\"previous\":7,\"waits_for\":null,\"until\":null,\"held_because\":\"no receipt\",\"next\":\"rotor status\","
+		"\"previous\":7,\"waits_for\":null,\"until\":null,\"held_because\":\"no receipt\",\"next\":\"rotor "
+	        "status\","
 		"\"steps\":[{\"step\":\"issue\",\"target\":\"pg\",\"state\":\"done\",\"attempts\":1,\"started\":"
 		"\"2026-11-21T10:00:00Z\",\"ended\":\"2026-11-21T10:00:02Z\",\"receipt\":\"ok\",\"error\":null},"
 		"{\"step\":\"confirm\",\"target\":\"api\",\"state\":\"failed\",\"attempts\":3,\"started\":null,"
@@ -345,14 +350,17 @@ static void test_documents(void)
 	CHECK(strstr(caught, "\nissue") && !strstr(caught, "undo"));
 	CHECK(strstr(caught, "confirm  api  failed, attempt 3  -   no answer\n"));
 	TEST("JSON: the document as it is, on one line");
-	CHECK_STR(document(print_rotations, "{\"format\":1,\"rotations\":[]}", true, 0), "{\"format\":1,\"rotations\":[]}\n");
+	CHECK_STR(document(print_rotations, "{\"format\":1,\"rotations\":[]}", true, 0),
+	          "{\"format\":1,\"rotations\":[]}\n");
 
 	TEST("plan: steps, digest, and SQL that can be copied");
 	document(print_plan,
 	         "{\"format\":1,\"plans\":[{\"secret\":\"a\",\"rotation\":null,\"digest\":\"d1\",\"version\":2,"
-	         "\"facts\":{\"overlap\":\"alternating\"},\"steps\":[{\"step\":\"issue\",\"target\":\"pg\",\"version\":2,"
+	         "\"facts\":{\"overlap\":\"alternating\"},\"steps\":[{\"step\":\"issue\",\"target\":\"pg\",\"version\":"
+	         "2,"
 	         "\"does\":\"accepts it\"}],\"accept\":[{\"check\":\"one-slot\",\"message\":\"an outage\"}],"
-	         "\"refused\":[{\"check\":\"role\",\"message\":\"is missing\",\"repair\":\"CREATE ROLE x;\\nGRANT y;\"}],"
+	         "\"refused\":[{\"check\":\"role\",\"message\":\"is missing\",\"repair\":\"CREATE ROLE x;\\nGRANT "
+	         "y;\"}],"
 	         "\"notes\":[]}]}",
 	         false, 0);
 	CHECK(strstr(caught, "digest    d1\n") && strstr(caught, "overlap   alternating\n"));
@@ -361,27 +369,32 @@ static void test_documents(void)
 	CHECK(strstr(caught, "refused  role: is missing\n      CREATE ROLE x;\n      GRANT y;\n"));
 
 	TEST("findings");
-	CHECK_STR(document(print_findings,
-	                   "{\"format\":1,\"findings\":[{\"secret\":\"a\",\"version\":2,\"severity\":\"error\",\"check\":"
-	                   "\"current\",\"message\":\"refused\"},{\"secret\":null,\"version\":null,\"severity\":\"warning\","
-	                   "\"check\":\"swap\",\"message\":\"not encrypted\"}]}",
-	                   false, 0),
-	          "error    a@2  current  refused\nwarning  -    swap     not encrypted\n");
+	CHECK_STR(
+		document(print_findings,
+	                 "{\"format\":1,\"findings\":[{\"secret\":\"a\",\"version\":2,\"severity\":\"error\",\"check\":"
+	                 "\"current\",\"message\":\"refused\"},{\"secret\":null,\"version\":null,\"severity\":"
+	                 "\"warning\","
+	                 "\"check\":\"swap\",\"message\":\"not encrypted\"}]}",
+	                 false, 0),
+		"error    a@2  current  refused\nwarning  -    swap     not encrypted\n");
 	CHECK_STR(document(print_findings, "{\"format\":1,\"findings\":[]}", false, 0), "no findings\n");
 	CHECK_STR(document(print_findings, "{\"format\":1,\"findings\":[]}", false, -1), "");
 
 	TEST("changes");
-	CHECK_STR(document(print_changes,
-	                   "{\"format\":1,\"changes\":[{\"secret\":\"a\",\"change\":\"added\",\"differs\":[],\"next\":null},"
-	                   "{\"secret\":\"b\",\"change\":\"changed\",\"differs\":[\"/owner\",\"/risk\"],\"next\":"
-	                   "\"rotor push b\"},{\"secret\":\"c\",\"change\":\"unchanged\",\"differs\":[],\"next\":null}]}",
-	                   false, 0),
-	          "+ a\n~ b  /owner, /risk\n  next: rotor push b\n2 changed, 1 unchanged\n");
+	CHECK_STR(
+		document(print_changes,
+	                 "{\"format\":1,\"changes\":[{\"secret\":\"a\",\"change\":\"added\",\"differs\":[],\"next\":"
+	                 "null},"
+	                 "{\"secret\":\"b\",\"change\":\"changed\",\"differs\":[\"/owner\",\"/risk\"],\"next\":"
+	                 "\"rotor push b\"},{\"secret\":\"c\",\"change\":\"unchanged\",\"differs\":[],\"next\":null}]}",
+	                 false, 0),
+		"+ a\n~ b  /owner, /risk\n  next: rotor push b\n2 changed, 1 unchanged\n");
 
 	TEST("secrets: versions, and values line by line where they were asked for");
 	document(print_secrets,
 	         "{\"format\":1,\"secrets\":[{\"id\":\"a\",\"labels\":{\"app\":\"x\"},\"version\":2,\"versions\":["
-	         "{\"version\":2,\"state\":\"current\",\"issued_at\":\"T1\",\"reason\":\"\",\"fields\":{\"username\":\"u\","
+	         "{\"version\":2,\"state\":\"current\",\"issued_at\":\"T1\",\"reason\":\"\",\"fields\":{\"username\":"
+	         "\"u\","
 	         "\"key\":\"l1\\nl2\\n\",\"empty\":\"\"}}]}]}",
 	         false, 0);
 	CHECK(strstr(caught, "secret    a\nlabels    app=x\nversion   2\n  2  current  issued T1\n"));
