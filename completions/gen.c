@@ -1,4 +1,4 @@
-/* Prints the completion of one shell from the command rows: `gen bash|zsh|fish`. Run at build time. */
+/* Prints the completion of one shell from the command rows: `completions bash|zsh|fish`. Run at build time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -406,6 +406,6 @@ int main(int argc, char **argv)
 			shells[i].print();
 			return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 		}
-	fputs("usage: gen bash|zsh|fish\n", stderr);
+	fputs("usage: completions bash|zsh|fish\n", stderr);
 	return 2;
 }

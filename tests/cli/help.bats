@@ -2,7 +2,7 @@
 load helpers
 
 setup() {
-  GEN=${ROTOR_GEN:-${ROTOR_BIN%/*}/gen}
+  GEN=${ROTOR_BIN%/*}/completions
   MAN=$TOP/man
 }
 
