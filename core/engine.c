@@ -295,13 +295,28 @@ static void commit(struct engine *en)
 	}
 }
 
+/* Runs that use a helper now; what only waits costs nothing. */
+static size_t at_work(const struct engine *en)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < en->n_runs; i++)
+		n += en->runs[i]->status != RUN_ENDED && en->runs[i]->status != RUN_WAITING;
+	return n;
+}
+
+/* A sample is never late for want of a job: a gap would begin the quiet time anew. */
+static bool may_wake(const struct engine *en, const struct run *r)
+{
+	return r->act.sampling || stopping || at_work(en) < (size_t)en->opts->jobs;
+}
+
 static int timeout_of(const struct engine *en)
 {
 	int64_t now = clock_boot(), at = now + 60000;
 	for (size_t i = 0; i < en->n_runs; i++) {
 		const struct run *r = en->runs[i];
 		struct helper *h = engine_call_waits(r);
-		int64_t t = r->status == RUN_WAITING ? r->wake_at : h ? helper_deadline(h) : at;
+		int64_t t = r->status == RUN_WAITING && may_wake(en, r) ? r->wake_at : h ? helper_deadline(h) : at;
 		if (r->status == RUN_READY || r->status == RUN_COMMITTING)
 			t = now;
 		if (t < at)
@@ -328,7 +343,7 @@ static void wait_answers(struct engine *en)
 		struct run *r = en->runs[i];
 		if (engine_call_waits(r))
 			engine_call_receive(r, now);
-		if (r->status == RUN_WAITING && (now >= r->wake_at || stopping))
+		if (r->status == RUN_WAITING && (now >= r->wake_at || stopping) && may_wake(en, r))
 			wake(r);
 	}
 }
@@ -656,13 +671,8 @@ static int carry(struct home *h, const char *const ids[], size_t n, enum run_mod
 	bool open = true;
 	e->code = ERR_OK;
 	while (open || (next < n && !stopping)) {
-		size_t busy = 0;
-		for (size_t i = 0; i < en.n_runs; i++)
-			busy += en.runs[i]->status != RUN_ENDED;
-		for (; next < n && busy < (size_t)(o->jobs > 0 ? o->jobs : 1) && !stopping; next++) {
+		for (; next < n && at_work(&en) < (size_t)o->jobs && !stopping; next++)
 			start(&en, ids[next], mode);
-			busy += en.runs[en.n_runs - 1]->status != RUN_ENDED;
-		}
 		open = work(&en);
 	}
 	return engine_finish(&en, ret, e);

@@ -282,9 +282,9 @@ static json_t *verb_request(struct run *r, enum kind_verb verb, bool old, unsign
 	if (verb == KIND_PUT) {
 		bool has = old ? r->new.n : r->old.n;
 		json_object_set_new(q, "prev", has ? version_cred(r, !old) : json_null());
-		if (row->step == RB_ISSUE)
-			json_put_str(q, "expect", r->expect);
 	}
+	if (r->act.at == RB_AUTHORITY && !old)
+		json_put_str(q, "expect", r->expect);
 	return q;
 }
 

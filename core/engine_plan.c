@@ -396,6 +396,11 @@ static bool login_is(const struct helper_answer *a, enum kind_login login)
 static void answer(struct run *r, const struct helper_answer *a)
 {
 	struct run_plan *p = &r->plan;
+	if (a->rc == KIND_PERMANENT && p->phase == AUTH_RANDOM) { /* let in, or turned away, without a question for a password */
+		found(r, KIND_REFUSE, false, "not-checked", a->error.hint, "%s", a->error.message);
+		to(r, AUTH_RANDOM, p->at + 1);
+		return;
+	}
 	if (a->rc != KIND_OK) {
 		bool later = a->rc == KIND_TEMPORARY || a->rc == KIND_AMBIGUOUS;
 		engine_plan_refuse(r, later ? ERR_TEMPORARY : ERR_FAILED, "'%s': %s", r->secret.id, a->error.message);

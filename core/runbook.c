@@ -475,7 +475,8 @@ static enum turn trouble(struct rb *rb, struct rb_row *r, const struct rb_now *n
 
 static bool gated(struct rb *rb, const struct rb_row *r, const struct rb_now *now, struct rb_act *act)
 {
-	if (r->undo || !table[r->step].gated || now->gate_open)
+	bool told = r->step == RB_DISTRIBUTE && any_begun(rb, RB_DISTRIBUTE); /* only the first one is gated */
+	if (r->undo || !table[r->step].gated || told || now->gate_open)
 		return false;
 	int64_t left = at_least_0(now->gate_until - now->wall);
 	pause(rb, r, now, act, RB_FOR_WINDOW, left < GATE_POLL ? left + 1 : GATE_POLL, left);

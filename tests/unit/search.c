@@ -29,6 +29,7 @@ struct scene {
 	bool old_unknown;
 	bool outage;         /* the plan said so */
 	int canary;
+	bool watched;        /* consumers declare health */
 };
 
 struct world {
@@ -491,6 +492,11 @@ static void outside(const struct node *from, uint32_t at)
 		push(&n, at, "foreign change");
 		n.w.foreign = false;
 	}
+	if (scene->watched && !n.w.sick) {
+		n.w.sick = true;
+		push(&n, at, "consumer falls sick");
+		n.w.sick = false;
+	}
 	if (!n.w.aborted) {
 		struct rb rb;
 		struct rb_now now = now_of(&n);
@@ -548,7 +554,7 @@ static void begin(const struct scene *s)
 {
 	struct node n;
 	memset(&n, 0, sizeof n);
-	struct rb rb = { .facts = s->facts, .endpoints = 1, .old_known = !s->first && !s->old_unknown, .attempt = 1,
+	struct rb rb = { .facts = s->facts, .endpoints = 1, .n_health = s->watched, .old_known = !s->first && !s->old_unknown, .attempt = 1,
 		.policy = { .probe_successes = 1, .probe_timeout = 1000, .canary = s->canary, .bake = 10, .confirm_timeout = 800,
 			.overlap = 10, .quiet_for = 20, .sample = 10, .drain_timeout = 200, .soak = 10, .retry_deadline = 600 },
 		.shape = { .order = RB_ROTATE, .stores = STORES, .consumers = CONSUMERS, .has_old = !s->first },
@@ -573,6 +579,7 @@ static void begin(const struct scene *s)
 static const struct scene scenes[] = {
 	{ .name = "named pair that can suspend", .facts = { .slots = 2, .named = true, .can_suspend = true, SAMPLED_ } },
 	{ .name = "named pair, canary", .facts = { .slots = 2, .named = true, .can_suspend = true, SAMPLED_ }, .canary = 1 },
+	{ .name = "named pair, watched", .facts = { .slots = 2, .named = true, .can_suspend = true, SAMPLED_ }, .watched = true },
 	{ .name = "two slots, cannot suspend", .facts = { .slots = 2, SAMPLED_ } },
 	{ .name = "n slots, blind", .facts = { .slots = 0, .usage = KIND_BLIND, .put = KIND_OBSERVABLE, .drop = KIND_OBSERVABLE } },
 	{ .name = "n slots, blind, can suspend", .facts = { .slots = 0, .can_suspend = true, .usage = KIND_BLIND, .put = KIND_OBSERVABLE, .drop = KIND_OBSERVABLE } },
