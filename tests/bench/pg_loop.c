@@ -46,8 +46,10 @@ static void log_in(const char *user, const char *password, bool wanted)
 
 	if ((PQstatus(conn) == CONNECTION_OK) != wanted)
 		fail(wanted ? "refused" : "accepted", conn);
-	if (wanted)
-		PQclear(PQexec(conn, "begin read only; select 1; commit"));
+	if (wanted) {
+		PQclear(PQexec(conn, "begin read only"));
+		PQclear(PQexecParams(conn, "select 1", 0, NULL, NULL, NULL, NULL, 0));
+	}
 	PQfinish(conn);
 }
 
@@ -78,6 +80,19 @@ static void usage(const char *user)
 	free(ask("select count(*) from pg_stat_activity where usename = '%s'%s", user, ""));
 }
 
+/* What a plan has to know before anything is changed: the manager's rights, and whether both roles of the pair can do the
+ * same. */
+static void compare(const char *a, const char *b)
+{
+	free(ask("select rolsuper or rolcreaterole from pg_roles where rolname = session_user%s%s", "", ""));
+	free(ask("select count(*) from pg_roles where rolname in ('%s', '%s') and pg_has_role(session_user, oid, 'member')", a, b));
+	free(ask("select count(*) from pg_auth_members m join pg_roles r on r.oid = m.member where r.rolname in ('%s', '%s')", a, b));
+	free(ask("select count(*) from pg_db_role_setting d join pg_roles r on r.oid = d.setrole where r.rolname in ('%s', '%s')", a, b));
+	free(ask("select count(*) from pg_shdepend d join pg_roles r on r.oid = d.refobjid where r.rolname in ('%s', '%s')", a, b));
+	free(ask("select count(*) from pg_settings where name like 'log_%%statement'%s%s", "", ""));
+	free(ask("select has_table_privilege('pg_catalog.pg_hba_file_rules', 'select')%s%s", "", ""));
+}
+
 /* One role changed in one transaction: the change, a look at both under its lock, the mark. */
 static void change(const char *user, const char *other, const char *clause, const char *mark)
 {
@@ -102,11 +117,17 @@ static void random_password(char ret[PASSWORD])
 
 static void rotate(const char *old, const char *new)
 {
-	char password[PASSWORD], random[PASSWORD], clause[512];
+	static const char password[] = "every-role-of-the-loop-has-this1"; /* its work does not depend on the value */
+	char random[PASSWORD], clause[512];
 
-	random_password(password);
 	random_password(random);
-	look(old, new);                       /* authorize: facts, and that the server asks for passwords at all */
+	compare(old, new);                    /* authorize: facts, slots, that n-1 is good, that passwords are checked at all */
+	look(old, new);
+	char *old_is_in_use = ask("select rolcanlogin from pg_roles where rolname = '%s'%s", old, "");
+
+	if (*old_is_in_use == 't')
+		log_in(old, password, true);
+	free(old_is_in_use);
 	log_in(new, random, false);
 	char *verifier = PQencryptPasswordConn(manager, password, new, "scram-sha-256");
 
