@@ -16,6 +16,7 @@
 #include "json.h"
 #include "mem.h"
 
+#define TICK_MS 1000      /* elapsed times move on a terminal */
 #define GIVES_BACK_MS 500 /* a longer wait is waited without the lease */
 
 static volatile sig_atomic_t stopping;
@@ -36,9 +37,22 @@ void engine_catch_signals(void)
 
 /* ---- one run */
 
+/* What waited for its window and is refused then was no rotation: nothing was begun. */
+static void drop_refused(struct run *r)
+{
+	struct state *st = r->engine->home->state;
+	struct err e;
+	r->rotation.ended = clock_wall();
+	engine_run_say(&r->rotation.held_because, "%s", r->err.message);
+	if (!state_begin(st, &e) || !engine_run_head(r, "failed", NULL, -1, -1, &e) || !state_commit(st, &e))
+		state_abort(st);
+}
+
 void engine_end(struct run *r, int code)
 {
 	r->status = RUN_ENDED;
+	if (r->stored && !r->planned && r->mode != RUN_DRY && r->rotation.ended < 0 && (code == ERR_REFUSED || code == ERR_FAILED))
+		drop_refused(r);
 	if (r->exit == ERR_OK)
 		r->exit = code;
 	engine_call_end(r);
@@ -71,7 +85,7 @@ static bool stays(struct run *r)
 		r->waits_row = a->row;
 		r->waits_since = boot;
 	}
-	if (o->wait == ENGINE_WAIT_CONFIRMED && confirmed(&r->rb))
+	if (stopping || (o->wait == ENGINE_WAIT_CONFIRMED && confirmed(&r->rb)))
 		return false;
 	if (o->wait != ENGINE_WAIT_NONE)
 		return true;
@@ -102,7 +116,7 @@ static void leave(struct run *r)
 		end_error(r);
 		return;
 	}
-	engine_end(r, a->waits_for == RB_FOR_RETRY ? ERR_TEMPORARY : ERR_OK);
+	engine_end(r, stopping || a->waits_for == RB_FOR_RETRY ? ERR_TEMPORARY : ERR_OK);
 }
 
 /* A waiting step holds nothing: others may confirm, abort or go on meanwhile. */
@@ -312,7 +326,7 @@ static bool may_wake(const struct engine *en, const struct run *r)
 
 static int timeout_of(const struct engine *en)
 {
-	int64_t now = clock_boot(), at = now + 60000;
+	int64_t now = clock_boot(), at = now + (en->opts->event ? TICK_MS : 60000);
 	for (size_t i = 0; i < en->n_runs; i++) {
 		const struct run *r = en->runs[i];
 		struct helper *h = engine_call_waits(r);
@@ -323,6 +337,13 @@ static int timeout_of(const struct engine *en)
 			at = t;
 	}
 	return at > now ? (int)(at - now) : 0;
+}
+
+static void tick(const struct engine *en)
+{
+	struct event e = { .type = EVENT_TICK, .time_ms = clock_wall(), .started_ms = -1, .until_ms = -1 };
+	if (en->opts->event)
+		en->opts->event(en->opts->event_arg, &e);
 }
 
 static void wake(struct run *);
@@ -336,8 +357,11 @@ static void wait_answers(struct engine *en)
 		if (h)
 			fds[n++] = (struct pollfd){ .fd = helper_fd(h), .events = POLLIN };
 	}
-	if (poll(fds, n, timeout_of(en)) < 0 && errno != EINTR)
+	int ms = timeout_of(en), got = poll(fds, n, ms);
+	if (got < 0 && errno != EINTR)
 		usleep(1000);
+	if (got == 0 && ms >= TICK_MS - 1)
+		tick(en);
 	int64_t now = clock_boot();
 	for (size_t i = 0; i < en->n_runs; i++) {
 		struct run *r = en->runs[i];
@@ -655,6 +679,12 @@ static bool queue_add(struct queue *q, const char *id)
 	return true;
 }
 
+static void queue_cut(struct queue *q, size_t n)
+{
+	while (q->n > n)
+		free(q->ids[--q->n]);
+}
+
 static void queue_clear(struct queue *q)
 {
 	for (size_t i = 0; i < q->n; i++)
@@ -723,6 +753,43 @@ static bool count_held(void *arg, const struct state_rotation *rot, struct err *
 	return true;
 }
 
+/* The secret that this one's authority is managed with; NULL none. */
+static char *manager_of(struct home *h, const char *id)
+{
+	struct state_secret s = { 0 };
+	struct err ignored;
+	bool found = false;
+	char *ret = NULL;
+	size_t i;
+	json_t *ref;
+	if (!state_secret_get(h->state, id, &s, &found, &ignored) || !found)
+		return NULL;
+	AUTO_JSON *decl = json_parse(s.decl, strlen(s.decl), JSON_DEPTH_MAX, "a declaration in the state", &ignored);
+	json_array_foreach(json_object_get(json_object_get(decl, "authority"), "auth"), i, ref)
+		if (!ret && json_str(ref, "secret"))
+			ret = mem_dup(json_str(ref, "secret"));
+	state_secret_clear(&s);
+	return ret;
+}
+
+/* A due manager goes before those that log in with it. */
+static void managers_first(struct home *h, struct queue *q)
+{
+	for (size_t i = 0, moves = 0; i < q->n && moves < q->n; i++) {
+		AUTO_FREE char *manager = manager_of(h, q->ids[i]);
+		for (size_t k = i + 1; manager && k < q->n; k++) {
+			if (strcmp(q->ids[k], manager) != 0)
+				continue;
+			char *id = q->ids[k];
+			memmove(&q->ids[i + 1], &q->ids[i], (k - i) * sizeof *q->ids);
+			q->ids[i] = id;
+			moves++;
+			i--; /* it may have a manager of its own */
+			break;
+		}
+	}
+}
+
 int engine_due(struct home *h, const struct engine_opts *o, json_t **ret, struct err *e)
 {
 	struct queue q = { 0 };
@@ -732,8 +799,10 @@ int engine_due(struct home *h, const struct engine_opts *o, json_t **ret, struct
 	int code = ERR_FAILED;
 	if (state_rotations(h->state, -1, count_held, &held, e) && state_rotations(h->state, now, add_rotation, &q, e) &&
 	    state_secrets(h->state, &due, false, add_secret, &q, e)) {
-		size_t n = o->limit >= 0 && q.n > (size_t)o->limit ? (size_t)o->limit : q.n;
-		code = carry(h, (const char *const *)q.ids, n, RUN_DUE, o, true, ret, e);
+		if (o->limit >= 0)
+			queue_cut(&q, (size_t)o->limit);
+		managers_first(h, &q);
+		code = carry(h, (const char *const *)q.ids, q.n, RUN_DUE, o, true, ret, e);
 		if (o->strict && held && code == ERR_OK)
 			code = ERR_FAILED;
 	} else {

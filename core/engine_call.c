@@ -15,6 +15,8 @@
 #include "mem.h"
 
 #define CREDENTIAL_MAX ((size_t)64 * 1024)
+#define BATCH_MAX 1000 /* secrets in one sample */
+#define SHARED_MS 100  /* an answer of this age is as good as an own one */
 
 /* ---- targets */
 
@@ -251,6 +253,7 @@ static void send(struct run *r)
 		wire(r, t->helper, r->request);
 		return;
 	}
+	t->auth_checked = false;
 	if (!t->helper && !helper_start(t->kind->name, r->lease, &t->helper, &e)) {
 		fail_call(r, KIND_TEMPORARY, &e);
 		return;
@@ -296,10 +299,80 @@ static void call(struct run *r, struct run_target *t, json_t *q)
 	send(r);
 }
 
+/* ---- one question for all that drain at an authority */
+
+static char *authority_of(const struct run *r)
+{
+	const struct decl_target *t = &r->decl.authority;
+	AUTO_FREE char *address = t->kind->address ? t->kind->address(t->params) : mem_dup(t->kind->name);
+	AUTO_JSON *key = json_pack("[s,s,O?,O?]", t->kind->name, address, json_object_get(t->params, "endpoints"), (json_t *)t->auth);
+	AUTO_TEXT *text = json_text(key);
+	return mem_dup(text);
+}
+
+static bool samples(const struct run *r)
+{
+	return r->act.verb == KIND_USAGE && r->rb.rows[r->act.row].step == RB_DRAIN;
+}
+
+/* Those who would ask the same soon. */
+static void batch(struct run *r, json_t *creds)
+{
+	const struct engine *en = r->engine;
+	int64_t soon = clock_boot() + r->rb.policy.sample / 2;
+	if (!r->authority)
+		r->authority = authority_of(r);
+	r->n_batch = 0;
+	for (size_t i = 0; i < en->n_runs && r->n_batch < BATCH_MAX && r->act.endpoint < RUN_SEEN; i++) {
+		struct run *o = en->runs[i];
+		if (o == r || o->status != RUN_WAITING || !o->act.sampling || o->wake_at > soon)
+			continue;
+		if (!o->authority)
+			o->authority = authority_of(o);
+		if (strcmp(o->authority, r->authority) != 0)
+			continue;
+		r->batch = mem_grow(r->batch, r->n_batch + 1, sizeof *r->batch);
+		r->batch[r->n_batch++] = o;
+		json_array_append_new(creds, version_cred(o, o->rb.rows[o->act.row].old));
+	}
+}
+
+static void share_sample(struct run *r, const json_t *usage)
+{
+	int64_t now = clock_boot();
+	for (size_t i = 0; i < r->n_batch; i++) {
+		struct run *o = r->batch[i];
+		int64_t n = json_int(json_array_get(usage, i + 1), "sessions", -1);
+		if (n < 0)
+			continue;
+		o->seen[r->act.endpoint] = (struct run_seen){ now, (uint32_t)n };
+		if (r->act.endpoint + 1u == r->rb.endpoints)
+			o->wake_at = now;
+	}
+	r->n_batch = 0;
+}
+
+/* Another run's question has just been answered for this one too. */
+static bool shared(struct run *r)
+{
+	struct run_seen *s = r->act.endpoint < RUN_SEEN ? &r->seen[r->act.endpoint] : NULL;
+	if (!s || !s->at || clock_boot() - s->at > SHARED_MS)
+		return false;
+	answer_now(r, KIND_OK, false);
+	r->answer.sessions = s->sessions;
+	s->at = 0;
+	return true;
+}
+
 static void usage_call(struct run *r, bool old, unsigned endpoint, const char *application_name, const char *client)
 {
+	if (samples(r) && shared(r))
+		return;
 	json_t *q = verb_request(r, KIND_USAGE, old, endpoint);
-	json_object_set_new(q, "creds", json_pack("[o]", version_cred(r, old)));
+	json_t *creds = json_pack("[o]", version_cred(r, old));
+	if (samples(r))
+		batch(r, creds);
+	json_object_set_new(q, "creds", creds);
 	json_object_set_new(q, "filter", json_pack("{s:s?,s:s?}", "application_name", application_name, "client", client));
 	call(r, &r->targets[0], q);
 }
@@ -488,7 +561,8 @@ static void keep(struct run *r, const struct helper_answer *a)
 
 static void sessions_seen(struct run *r, const json_t *body)
 {
-	json_t *first = json_array_get(json_object_get(body, "usage"), 0);
+	json_t *usage = json_object_get(body, "usage"), *first = json_array_get(usage, 0);
+	share_sample(r, usage);
 	int64_t sessions = json_int(first, "sessions", -1);
 	const char *who = json_str(first, "detail");
 	/* an answer without a count is no evidence that nobody is there */
@@ -591,7 +665,7 @@ static void opened(struct run *r, const struct helper_answer *a)
 		wire(r, t->helper, q);
 		return;
 	}
-	t->open = true;
+	t->open = t->fresh = true;
 	send(r);
 }
 
@@ -602,6 +676,21 @@ struct helper *engine_call_waits(const struct run *r)
 	return r->crediting ? r->fetcher : r->calling->helper;
 }
 
+/* Another rotation may have changed the credential that this session was opened with: each step resolves it anew. */
+static bool refreshed(struct run *r, const struct helper_answer *a)
+{
+	struct run_target *t = r->calling;
+	bool was_fresh = t->fresh;
+	t->fresh = false;
+	if (!t->auth || (a->rc != KIND_PERMANENT && a->rc != KIND_TEMPORARY))
+		return false;
+	engine_call_close(t);
+	if (was_fresh || a->rc != KIND_PERMANENT)
+		return false;
+	send(r);
+	return true;
+}
+
 static void answered(struct run *r, const struct helper_answer *a)
 {
 	if (r->crediting) {
@@ -609,10 +698,10 @@ static void answered(struct run *r, const struct helper_answer *a)
 	} else if (r->opening) {
 		opened(r, a);
 	} else {
-		if (a->rc == KIND_AMBIGUOUS) {
-			r->calling->auth_checked = false;
+		if (refreshed(r, a))
+			return;
+		if (a->rc == KIND_AMBIGUOUS)
 			engine_call_close(r->calling); /* its session bears an attempt that is dead now */
-		}
 		if (!r->planned) {
 			r->calling = NULL;
 			r->status = RUN_READY;

@@ -51,7 +51,7 @@ bool engine_plan_refuse(struct run *r, enum err_code code, const char *fmt, ...)
 	err_vset(&r->err, code, fmt, ap);
 	va_end(ap);
 	r->exit = code;
-	r->status = RUN_ENDED;
+	engine_end(r, code);
 	return false;
 }
 
@@ -381,8 +381,7 @@ static void begin(struct run *r)
 	memset(&r->old, 0, sizeof r->old);
 	memset(&r->new, 0, sizeof r->new);
 	if (!old_load(r, &r->err) || !engine_call_targets(r)) {
-		r->exit = r->err.code;
-		r->status = RUN_ENDED;
+		engine_end(r, r->err.code);
 		return;
 	}
 	to(r, AUTH_FACTS, 0);

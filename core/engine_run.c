@@ -87,7 +87,7 @@ const char *engine_run_next(const struct run *r)
 	else if (r->rb.result == RB_HELD)
 		snprintf(text, sizeof text, "rotor rotate --continue %s", id);
 	else
-		snprintf(text, sizeof text, "rotor rotate --continue %s", id);
+		snprintf(text, sizeof text, "rotor rotate --due");
 	return text;
 }
 
@@ -481,6 +481,8 @@ bool engine_run_head(struct run *r, const char *state, const char *waits_for, in
 {
 	struct state_rotation *rot = &r->rotation;
 	engine_run_say(&rot->state, "%s", state);
+	if (strcmp(state, "held") != 0 && !r->rb.back)
+		engine_run_say(&rot->held_because, "%s", "");
 	engine_run_say(&rot->waits_for, "%s", waits_for ? waits_for : "");
 	rot->until = until;
 	rot->next_at = next_at;
@@ -630,6 +632,10 @@ static void clear(struct run *r)
 	json_decref(r->request);
 	free(r->kept_for);
 	free(r->last_error);
+	free(r->authority);
+	free(r->batch);
+	r->authority = NULL;
+	r->batch = NULL;
 	r->texts = NULL;
 	r->n_texts = 0;
 	r->new_value = r->old_value = r->kept = NULL;

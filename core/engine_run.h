@@ -23,6 +23,13 @@ struct run_target {
 	bool open;
 	size_t auth_at;           /* which reference is tried */
 	bool auth_checked;        /* it let us in */
+	bool fresh;               /* opened for the request under way */
+};
+
+#define RUN_SEEN 8            /* endpoints whose last sample is kept */
+struct run_seen {             /* what another run's question told about this one's n-1 */
+	int64_t at;               /* CLOCK_BOOTTIME, 0 never */
+	uint32_t sessions;
 };
 
 struct run_text {             /* what a step row says to people, and its place in the log */
@@ -104,6 +111,10 @@ struct run {
 	char cursor[128];
 	size_t receipt_at;        /* which form of confirm */
 	uint32_t receipt_sessions;
+	char *authority;          /* runs with the same one are sampled together */
+	struct run **batch;       /* whom the sample under way is about besides */
+	size_t n_batch;
+	struct run_seen seen[RUN_SEEN];
 	bool keeping;             /* the call under way looks at what a first put will replace */
 	char *kept_for;           /* consumer whose state before is durable */
 	struct fields *kept;      /* to be made durable with the next commit */
