@@ -1,7 +1,4 @@
-/* Questions to providers: a helper process per target, opened with the credential that its reference leads to. A call
- * never blocks: it is begun here, and received when its helper's descriptor is readable. */
-#include <errno.h>
-#include <fcntl.h>
+/* Questions to providers. A call never blocks: it is begun here, and received when its helper's descriptor is readable. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,96 +6,16 @@
 
 #include "engine_run.h"
 
-#include "buf.h"
 #include "clock.h"
 #include "json.h"
 #include "mem.h"
 
-#define CREDENTIAL_MAX ((size_t)64 * 1024)
 #define BATCH_MAX 1000 /* secrets in one sample */
 #define SHARED_MS 100  /* an answer of this age is as good as an own one */
 
-/* ---- targets */
-
-static void target(struct run *r, const struct kind *kind, json_t *params, const json_t *auth, const char *name)
-{
-	r->targets = mem_grow(r->targets, r->n_targets + 1, sizeof *r->targets);
-	r->targets[r->n_targets++] = (struct run_target){ .kind = kind, .params = params, .auth = auth, .name = name };
-}
-
-static json_t *command_params(const json_t *argv, const char *as)
-{
-	return json_pack("{s:O,s:b}", "command", (json_t *)argv, as, 1);
-}
-
-/* Authority, stores, consumers; then each consumer's confirm commands and health commands, in the order declared. */
-bool engine_call_targets(struct run *r)
-{
-	const struct decl *d = &r->decl;
-	engine_call_end(r);
-	json_t *authority = json_copy((json_t *)d->authority.params);
-	json_put_str(authority, "probe_query", d->policy.probe_query);
-	target(r, d->authority.kind, authority, d->authority.auth, d->authority.name);
-	for (size_t i = 0; i < d->n_stores; i++)
-		target(r, d->stores[i].kind, json_copy((json_t *)d->stores[i].params), d->stores[i].auth, d->stores[i].name);
-	for (size_t i = 0; i < d->n_consumers; i++)
-		target(r, d->consumers[i].t.kind, json_copy((json_t *)d->consumers[i].t.params), d->consumers[i].t.auth,
-		       d->consumers[i].t.name);
-	const struct kind *command = kind_find("command");
-	for (size_t i = 0; i < d->n_consumers; i++)
-		for (size_t k = 0; k < d->consumers[i].n_confirms; k++)
-			if (d->consumers[i].confirms[k].kind == DECL_CONFIRM_COMMAND)
-				target(r, command, command_params(d->consumers[i].confirms[k].argv, "receipt"), NULL, d->consumers[i].t.name);
-	for (size_t i = 0; i < d->n_consumers; i++) {
-		size_t k;
-		json_t *h;
-		json_array_foreach((json_t *)d->consumers[i].health, k, h)
-			target(r, command, command_params(json_object_get(h, "command"), "receipt"), NULL, d->consumers[i].t.name);
-	}
-	return command != NULL;
-}
-
-static struct run_target *confirm_target(struct run *r, size_t consumer, size_t form)
-{
-	size_t at = 1 + r->decl.n_stores + r->decl.n_consumers;
-	for (size_t i = 0; i < r->decl.n_consumers; i++)
-		for (size_t k = 0; k < r->decl.consumers[i].n_confirms; k++) {
-			if (i == consumer && k == form)
-				return &r->targets[at];
-			at += r->decl.consumers[i].confirms[k].kind == DECL_CONFIRM_COMMAND;
-		}
-	return NULL;
-}
-
-static struct run_target *health_target(struct run *r, size_t which)
-{
-	return &r->targets[r->n_targets - r->rb.n_health + which];
-}
-
-void engine_call_close(struct run_target *t)
-{
-	helper_end(t->helper);
-	t->helper = NULL;
-	t->open = false;
-}
-
-void engine_call_end(struct run *r)
-{
-	for (size_t i = 0; i < r->n_targets; i++) {
-		engine_call_close(&r->targets[i]);
-		json_decref(r->targets[i].params);
-	}
-	free(r->targets);
-	r->targets = NULL;
-	r->n_targets = 0;
-	r->calling = NULL;
-	helper_end(r->fetcher);
-	r->fetcher = NULL;
-}
-
 /* ---- requests */
 
-static json_t *request_new(struct run *r, enum kind_verb verb, const char *step)
+json_t *engine_call_request(struct run *r, enum kind_verb verb, const char *step)
 {
 	json_t *q = json_pack("{s:s,s:s,s:s}", "verb", kind_verb_name(verb), "home", r->engine->home->id, "secret", r->secret.id);
 	AUTO_FREE char *tag = mem_printf("%s/%s/%u", r->rotation.id, step, r->rb.attempt);
@@ -136,7 +53,7 @@ static void answer_now(struct run *r, enum kind_rc rc, bool yes)
 	r->request = NULL;
 }
 
-static void fail_call(struct run *r, enum kind_rc rc, const struct err *e)
+void engine_call_fail(struct run *r, enum kind_rc rc, const struct err *e)
 {
 	engine_run_say(&r->last_error, "%s", e->message);
 	if (!r->planned) {
@@ -151,129 +68,12 @@ static void fail_call(struct run *r, enum kind_rc rc, const struct err *e)
 	answer_now(r, rc, false);
 }
 
-static enum kind_rc class_of(const struct err *e)
-{
-	return e->code == ERR_TEMPORARY ? KIND_TEMPORARY : KIND_PERMANENT;
-}
-
-/* ---- credentials that rotor itself needs */
-
-static size_t auth_count(const struct run_target *t)
-{
-	return t->auth ? json_array_size(t->auth) : 0;
-}
-
-static bool read_credential(int fd, const char *what, struct fields *to, struct err *e)
-{
-	AUTO_BUF b = BUF_INIT(CREDENTIAL_MAX);
-	if (!buf_read_fd(&b, fd, what, e))
-		return false;
-	if (b.len && b.data[b.len - 1] == '\n')
-		b.len--;
-	return fields_set(to, "password", b.len ? b.data : "", b.len, e);
-}
-
-static bool credential_of_secret(struct run *r, const char *id, struct fields **ret, struct err *e)
-{
-	struct state *st = r->engine->home->state;
-	struct state_secret s = { 0 };
-	bool found = false;
-	if (!state_secret_get(st, id, &s, &found, e))
-		return false;
-	bool ok = found && s.version && state_value_get(st, s.row, s.id, s.version, ret, e) && *ret;
-	if (!ok)
-		err_set(e, ERR_FAILED, "the credential in secret '%s' is not known to this home", id);
-	state_secret_clear(&s);
-	return ok;
-}
-
-/* One reference that needs no other process. *ret NULL: nothing to log in with (a command's comes later). */
-static bool credential(struct run *r, const json_t *ref, struct fields **ret, struct err *e)
-{
-	const char *id = json_str(ref, "secret"), *path = json_str(ref, "file");
-	if (id)
-		return credential_of_secret(r, id, ret, e);
-	if (json_bool(ref, "self")) {
-		*ret = fields_copy(r->calling->auth_at % 2 && r->new_value ? r->new_value : r->old_value ? r->old_value : r->new_value);
-		return *ret || err_set(e, ERR_FAILED, "'%s' has no current version to log in with", r->secret.id);
-	}
-	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fcntl((int)json_int(ref, "fd", -1), F_DUPFD_CLOEXEC, 3);
-	if (fd < 0)
-		return err_sys(e, ERR_FAILED, errno, "cannot open the credential '%s'", path ? path : "fd");
-	AUTO_FIELDS *f = fields_new();
-	bool ok = (path || lseek(fd, 0, SEEK_SET) >= 0 || errno == ESPIPE) && read_credential(fd, path ? path : "fd", f, e);
-	close(fd);
-	if (ok)
-		*ret = STEAL(f);
-	return ok;
-}
-
-static void wire(struct run *r, struct helper *h, json_t *q)
-{
-	struct err e;
-	if (helper_send(h, q, clock_boot() + ENGINE_CALL_MS, &e))
-		return;
-	engine_call_close(r->calling);
-	fail_call(r, KIND_TEMPORARY, &e);
-}
-
-static void open_with(struct run *r, const struct fields *auth)
-{
-	struct run_target *t = r->calling;
-	AUTO_JSON *q = request_new(r, KIND_OPEN, "open");
-	json_object_set(q, "params", t->params);
-	json_object_set_new(q, "auth", auth ? json_from_fields(auth) : json_null());
-	r->opening = true;
-	wire(r, t->helper, q);
-}
-
-static void fetch(struct run *r, const json_t *ref)
-{
-	struct err e;
-	AUTO_JSON *q = request_new(r, KIND_OPEN, "credential");
-	json_object_set_new(q, "params", command_params(json_object_get(ref, "command"), "credential"));
-	r->crediting = true;
-	if (!helper_start("command", -1, &r->fetcher, &e)) {
-		fail_call(r, KIND_TEMPORARY, &e);
-		return;
-	}
-	wire(r, r->fetcher, q);
-}
-
-/* Starts the target's helper and opens its session, or sends the request if that has been done. */
-static void send(struct run *r)
-{
-	struct run_target *t = r->calling;
-	struct err e;
-	r->status = RUN_CALLING;
-	r->opening = r->crediting = false;
-	if (t->helper && !helper_alive(t->helper))
-		engine_call_close(t);
-	if (t->open) {
-		wire(r, t->helper, r->request);
-		return;
-	}
-	t->auth_checked = false;
-	if (!t->helper && !helper_start(t->kind->name, r->lease, &t->helper, &e)) {
-		fail_call(r, KIND_TEMPORARY, &e);
-		return;
-	}
-	const json_t *ref = auth_count(t) ? json_array_get(t->auth, t->auth_at % auth_count(t)) : NULL;
-	AUTO_FIELDS *auth = NULL;
-	if (ref && json_object_get(ref, "command"))
-		fetch(r, ref);
-	else if (ref && !credential(r, ref, &auth, &e))
-		fail_call(r, class_of(&e), &e);
-	else
-		open_with(r, auth);
-}
-
 /* ---- the runbook's calls */
 
 static json_t *verb_request(struct run *r, enum kind_verb verb, bool old, unsigned endpoint)
 {
 	const struct rb_row *row = &r->rb.rows[r->act.row];
-	json_t *q = request_new(r, verb, rb_step_name((enum rb_step)row->step));
+	json_t *q = engine_call_request(r, verb, rb_step_name((enum rb_step)row->step));
 	json_object_set_new(q, "n", version_cred(r, old));
 	json_put_int(q, "endpoint", endpoint);
 	if (r->act.fence) {
@@ -296,7 +96,7 @@ static void call(struct run *r, struct run_target *t, json_t *q)
 	json_decref(r->request);
 	r->request = q;
 	r->calling = t;
-	send(r);
+	engine_target_send(r);
 }
 
 /* ---- one question for all that drain at an authority */
@@ -392,7 +192,7 @@ static void receipt_call(struct run *r)
 	int64_t wanted = (r->act.old ? r->old : r->new).n;
 	switch (f->kind) {
 	case DECL_CONFIRM_COMMAND:
-		call(r, confirm_target(r, r->act.target, r->receipt_at), verb_request(r, KIND_LOOK, r->act.old, 0));
+		call(r, engine_target_confirm(r, r->act.target, r->receipt_at), verb_request(r, KIND_LOOK, r->act.old, 0));
 		break;
 	case DECL_CONFIRM_AUTHORITY:
 		usage_call(r, r->act.endpoint >= r->rb.endpoints ? !r->act.old : r->act.old, r->act.endpoint % r->rb.endpoints,
@@ -473,7 +273,7 @@ static void consumer_call(struct run *r, struct run_target *t)
 	AUTO_FIELDS *before = NULL;
 	AUTO_FREE char *name = kept_name(r, t);
 	if (!state_kept_get(r->engine->home->state, r->secret.row, r->secret.id, name, &before, &e)) {
-		fail_call(r, KIND_TEMPORARY, &e);
+		engine_call_fail(r, KIND_TEMPORARY, &e);
 		return;
 	}
 	json_t *q = verb_request(r, KIND_DROP, false, 0);
@@ -491,7 +291,7 @@ void engine_call_begin(struct run *r)
 	if (a->verb == RB_RECEIPT) {
 		receipt_call(r);
 	} else if (a->verb == RB_HEALTH) {
-		call(r, health_target(r, a->target), verb_request(r, KIND_LOOK, false, 0));
+		call(r, engine_target_health(r, a->target), verb_request(r, KIND_LOOK, false, 0));
 	} else if (a->verb == KIND_USAGE) {
 		usage_call(r, a->old, a->endpoint, NULL, NULL);
 	} else if (a->at == RB_AUTHORITY) {
@@ -507,7 +307,7 @@ void engine_call_begin(struct run *r)
 void engine_call_verb(struct run *r, size_t at, enum kind_verb verb, unsigned endpoint, bool read, enum run_which which,
                       const char *handle)
 {
-	json_t *q = request_new(r, verb, "authorize");
+	json_t *q = engine_call_request(r, verb, "authorize");
 	json_put_int(q, "endpoint", endpoint);
 	json_put_bool(q, "read", read);
 	if (which != RUN_NEITHER)
@@ -542,13 +342,13 @@ static void keep(struct run *r, const struct helper_answer *a)
 	r->keeping = false;
 	const json_t *value = json_object_get(json_object_get(a->body, "made"), "value");
 	if (a->rc != KIND_OK) {
-		fail_call(r, a->rc, &a->error);
+		engine_call_fail(r, a->rc, &a->error);
 		return;
 	}
 	if (!json_is_object(value))
 		before = fields_new();
 	else if (!json_to_fields(value, &before, &e)) {
-		fail_call(r, KIND_PERMANENT, &e);
+		engine_call_fail(r, KIND_PERMANENT, &e);
 		return;
 	}
 	free(r->kept_for);
@@ -618,57 +418,6 @@ static void receipt_answer(struct run *r, const struct helper_answer *a)
 	}
 }
 
-static void fetched(struct run *r, const struct helper_answer *a)
-{
-	struct err e;
-	AUTO_FIELDS *auth = NULL;
-	const json_t *value = json_object_get(json_object_get(a->body, "made"), "value");
-	bool opened = json_object_get(a->body, "made") == NULL;
-	if (a->rc == KIND_OK && opened) {
-		AUTO_JSON *q = request_new(r, KIND_LOOK, "credential");
-		json_put_bool(q, "read", true);
-		wire(r, r->fetcher, q);
-		return;
-	}
-	helper_end(r->fetcher);
-	r->fetcher = NULL;
-	r->crediting = false;
-	if (a->rc != KIND_OK)
-		fail_call(r, a->rc == KIND_AMBIGUOUS ? KIND_TEMPORARY : a->rc, &a->error);
-	else if (!json_to_fields(value, &auth, &e))
-		fail_call(r, KIND_PERMANENT, &e);
-	else
-		open_with(r, auth);
-}
-
-/* The session is open. Where there are several credentials to try, or the own one may be the new or the old, a question
- * without effect tells whether this one is let in. */
-static void opened(struct run *r, const struct helper_answer *a)
-{
-	struct run_target *t = r->calling;
-	size_t several = auth_count(t) > 1 || (auth_count(t) && json_bool(json_array_get(t->auth, 0), "self")) ? 2 * auth_count(t) : 0;
-	bool refused = a->rc == KIND_PERMANENT;
-	if (refused && several && ++t->auth_at < several) {
-		engine_call_close(t);
-		send(r);
-		return;
-	}
-	if (a->rc != KIND_OK) {
-		t->auth_at = 0;
-		engine_call_close(t);
-		fail_call(r, a->rc == KIND_AMBIGUOUS ? KIND_TEMPORARY : a->rc, &a->error);
-		return;
-	}
-	if (several && !t->auth_checked && t == &r->targets[0]) {
-		t->auth_checked = true;
-		AUTO_JSON *q = request_new(r, KIND_NOW, "open");
-		wire(r, t->helper, q);
-		return;
-	}
-	t->open = t->fresh = true;
-	send(r);
-}
-
 struct helper *engine_call_waits(const struct run *r)
 {
 	if (r->status != RUN_CALLING || !r->calling)
@@ -676,32 +425,17 @@ struct helper *engine_call_waits(const struct run *r)
 	return r->crediting ? r->fetcher : r->calling->helper;
 }
 
-/* Another rotation may have changed the credential that this session was opened with: each step resolves it anew. */
-static bool refreshed(struct run *r, const struct helper_answer *a)
-{
-	struct run_target *t = r->calling;
-	bool was_fresh = t->fresh;
-	t->fresh = false;
-	if (!t->auth || (a->rc != KIND_PERMANENT && a->rc != KIND_TEMPORARY))
-		return false;
-	engine_call_close(t);
-	if (was_fresh || a->rc != KIND_PERMANENT)
-		return false;
-	send(r);
-	return true;
-}
-
 static void answered(struct run *r, const struct helper_answer *a)
 {
 	if (r->crediting) {
-		fetched(r, a);
+		engine_target_fetched(r, a);
 	} else if (r->opening) {
-		opened(r, a);
+		engine_target_opened(r, a);
 	} else {
-		if (refreshed(r, a))
+		if (engine_target_refreshed(r, a))
 			return;
 		if (a->rc == KIND_AMBIGUOUS)
-			engine_call_close(r->calling); /* its session bears an attempt that is dead now */
+			engine_target_close(r->calling); /* its session bears an attempt that is dead now */
 		if (!r->planned) {
 			r->calling = NULL;
 			r->status = RUN_READY;

@@ -4,7 +4,6 @@
 
 #include "engine_run.h"
 
-#include "clock.h"
 #include "json.h"
 
 static json_t *step_doc(const struct state_step *s)

@@ -49,7 +49,7 @@ static void probe(struct run *r)
 
 static void begin(struct run *r)
 {
-	if (!engine_call_targets(r)) {
+	if (!engine_targets(r)) {
 		engine_end(r, ERR_FAILED);
 		return;
 	}

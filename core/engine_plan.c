@@ -380,7 +380,7 @@ static void begin(struct run *r)
 	r->plan.chosen = SIZE_MAX;
 	memset(&r->old, 0, sizeof r->old);
 	memset(&r->new, 0, sizeof r->new);
-	if (!old_load(r, &r->err) || !engine_call_targets(r)) {
+	if (!old_load(r, &r->err) || !engine_targets(r)) {
 		engine_end(r, r->err.code);
 		return;
 	}

@@ -1,12 +1,10 @@
 /* push: hands the current version again to the stores and consumers that lack it. revoke: ends a version now. Both are
  * rotations with an order of rows of their own. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine_run.h"
 
-#include "clock.h"
 #include "json.h"
 #include "mem.h"
 
@@ -58,7 +56,7 @@ static void begin(struct run *r)
 	engine_plan_clear(&r->plan);
 	r->plan.findings = json_array();
 	r->plan.chosen = SIZE_MAX;
-	if (!versions(r, &r->err) || !engine_call_targets(r)) {
+	if (!versions(r, &r->err) || !engine_targets(r)) {
 		engine_end(r, r->err.code);
 		return;
 	}

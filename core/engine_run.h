@@ -154,17 +154,27 @@ void engine_run_say(char **text, const char *fmt, ...) PRINTF(2, 3);
 bool engine_run_lease(struct run *, struct err *) MUST_CHECK; /* ERR_TEMPORARY naming the holder */
 const char *engine_run_next(const struct run *);              /* the literal next command; static */
 
+/* engine_target.c: helpers, opened with the credential that their reference leads to */
+bool engine_targets(struct run *) MUST_CHECK;                  /* makes them from decl; false: kind `command` is missing */
+void engine_targets_end(struct run *);                         /* all helpers */
+void engine_target_close(struct run_target *);                 /* its helper */
+struct run_target *engine_target_confirm(struct run *, size_t consumer, size_t form);
+struct run_target *engine_target_health(struct run *, size_t which);
+void engine_target_send(struct run *);                         /* run->request to run->calling, opened first if need be */
+void engine_target_opened(struct run *, const struct helper_answer *);  /* the answer to `open`, or to what proved it */
+void engine_target_fetched(struct run *, const struct helper_answer *); /* from a credential's command */
+bool engine_target_refreshed(struct run *, const struct helper_answer *); /* refused with a stale credential: sent again */
+
 /* engine_call.c: questions to helpers */
-bool engine_call_targets(struct run *);                       /* makes targets from decl */
-void engine_call_begin(struct run *);                         /* rb's RB_CALL in run->act */
+void engine_call_begin(struct run *);                          /* rb's RB_CALL in run->act */
 enum run_which { RUN_NEITHER, RUN_NEW, RUN_OLD };
 /* A question of a series; `handle` instead of a version: a log-in there with a random value. */
 void engine_call_verb(struct run *, size_t target, enum kind_verb, unsigned endpoint, bool read, enum run_which,
                       const char *handle);
-void engine_call_receive(struct run *, int64_t now_boot);     /* its descriptor is readable, or the deadline passed */
-struct helper *engine_call_waits(const struct run *);         /* the helper that is to answer, NULL none */
-void engine_call_close(struct run_target *);                  /* its helper */
-void engine_call_end(struct run *);                           /* all helpers */
+void engine_call_receive(struct run *, int64_t now_boot);      /* its descriptor is readable, or the deadline passed */
+struct helper *engine_call_waits(const struct run *);          /* the helper that is to answer, NULL none */
+json_t *engine_call_request(struct run *, enum kind_verb, const char *step); /* what every request has; the caller's */
+void engine_call_fail(struct run *, enum kind_rc, const struct err *);       /* the call under way ends so */
 
 /* engine_plan.c: authorize */
 extern const struct run_series engine_plan_series;
@@ -175,12 +185,25 @@ json_t *engine_plan_doc(const struct run *);                  /* one entry of `p
 void engine_plan_clear(struct run_plan *);
 bool engine_plan_lay(struct run *, struct err *) MUST_CHECK;  /* rb, versions and rotation from a decided plan */
 
-/* engine.c: carries runs on until all have ended; frees none */
-void engine_work(struct engine *);
-struct run *engine_add(struct engine *, struct run *);
-void engine_end(struct run *, int code);
+/* engine_advance.c: one run, until it waits or ends */
+void engine_advance(struct run *);
+void engine_end(struct run *, int code); /* the first code that is not ERR_OK stays */
+void engine_end_error(struct run *);     /* with the code of its error */
+
+/* engine_take.c: from a secret to a run */
+void engine_start(struct engine *, const char *id, enum run_mode);
+bool engine_unfinished(struct run *, bool *ret, struct err *) MUST_CHECK; /* loads the secret's unfinished rotation */
+bool engine_consumer(const struct decl *, const char *name, size_t *ret_at);
 /* Takes up an unfinished rotation to revoke its n-1 now; NULL when that is not it, or a receipt is missing. */
 struct run *engine_hurry(struct engine *, const struct state_rotation *, uint32_t version, struct err *) MUST_CHECK;
+void engine_wake(struct run *);          /* its wait is over */
+
+/* engine.c: all runs */
+bool engine_stopping(void);              /* a signal asked for the end: nothing new is begun */
+struct run *engine_add(struct engine *, struct run *);
+size_t engine_at_work(const struct engine *);
+bool engine_turn(struct engine *);       /* one round of the loop; false: all have ended */
+void engine_work(struct engine *);       /* until all have ended */
 int engine_finish(struct engine *, json_t **ret, struct err *); /* worst code, rotations document; frees the runs */
 
 /* engine_doc.c */

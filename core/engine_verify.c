@@ -118,7 +118,7 @@ static void begin(struct run *r)
 	struct err e;
 	schedule(r);
 	rotation(r);
-	if (!versions(r, &e) || !engine_call_targets(r)) {
+	if (!versions(r, &e) || !engine_targets(r)) {
 		find(r, "error", "state", 0, "%s", e.message);
 		engine_end(r, ERR_OK);
 		return;
