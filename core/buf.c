@@ -97,9 +97,10 @@ void buf_clear(struct buf *b)
 bool buf_read_fd(struct buf *b, int fd, const char *what, struct err *e)
 {
 	for (;;) {
-		size_t left = b->max - b->len;
-		char one, *to = left ? buf_room(b, left < 65536 ? left : 65536) : &one;
-		ssize_t n = read(fd, to, left ? (left < 65536 ? left : 65536) : 1);
+		/* Most files are small, and all that is taken here is wiped in the end. */
+		size_t left = b->max - b->len, step = b->len < 4096 ? 4096 : b->len < 65536 ? b->len : 65536;
+		char one, *to = left ? buf_room(b, left < step ? left : step) : &one;
+		ssize_t n = read(fd, to, left ? (left < step ? left : step) : 1);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -339,7 +339,7 @@ static bool open_parts(struct home *h, enum home_need need, struct err *e)
 	/* Before the state: what is written after it can then only be ahead of a state that was put back. */
 	if (!read_small(checkpoint, &note))
 		buf_reset(&note);
-	if (!lock_open(lock, &h->lock, e) ||
+	if ((need != HOME_READ && !lock_open(lock, &h->lock, e)) ||
 	    !state_open(db, need == HOME_READ ? STATE_READ : STATE_WRITE, h->lock, &h->state, e) ||
 	    !check_origin(h, e) || (need != HOME_READ && !open_keys(h, e)))
 		return false;

@@ -22,7 +22,7 @@ enum home_trust { HOME_TRUSTED, HOME_RESTORED /* state behind audit/checkpoint o
 struct home {
 	char *dir;
 	json_t *config;          /* config.yaml in canonical form */
-	struct lock *lock;
+	struct lock *lock;       /* NULL with HOME_READ */
 	struct state *state;
 	struct seal *seal;       /* NULL with HOME_READ */
 	unsigned char *log_sk;   /* in the arena; NULL with HOME_READ */

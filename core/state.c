@@ -311,7 +311,7 @@ static bool connect_db(struct state *s, struct err *e)
 	sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
 	if (s->mode == STATE_READ) {
 		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-		return true;
+		return state_exec(s, "BEGIN", e);
 	}
 	return state_exec(s,
 			  "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"

@@ -35,7 +35,7 @@ bool state_create(const char *path, const struct state_birth *, struct err *) MU
 
 /* Opens. Checks size, owner, mode, that it is a rotor database, its schema (newer: ERR_REFUSED naming both), the last
  * head's signature against the key in meta and that the frontier folds to its root. `lock` is borrowed; NULL with
- * STATE_READ only. */
+ * STATE_READ only, which sees the state as it was when it was opened. */
 bool state_open(const char *path, enum state_mode, struct lock *, struct state **ret, struct err *) MUST_CHECK;
 void state_close(struct state *);
 /* The log's secret key (64 bytes, borrowed, in the arena) and the seal, needed before the first commit and value. */
