@@ -298,6 +298,9 @@ static bool check_header(struct state *s, struct err *e)
 
 static bool connect_db(struct state *s, struct err *e)
 {
+	/* One thread, and nobody asks for its figures; refused, without harm, once a database is open. */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	int flags = s->mode == STATE_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
 	int rc = sqlite3_open_v2(s->path, &s->db,
 				 flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, NULL);

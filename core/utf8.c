@@ -34,6 +34,10 @@ void utf8_printable(const char *text, size_t size, char ret[])
 {
 	size_t len = strlen(text), out = 0;
 	for (size_t at = 0; at < len;) {
+		if (text[at] >= 0x20 && text[at] < 0x7f && out + 2 <= size) { /* nearly all that there is, in lists of a million */
+			ret[out++] = text[at++];
+			continue;
+		}
 		const unsigned char *p = (const unsigned char *)text + at;
 		size_t n = sequence(p, len - at);
 		/* C1 controls are two bytes in UTF-8 and some terminals obey them */
