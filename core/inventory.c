@@ -38,26 +38,6 @@ static bool secret_json(const struct state_secret *s, json_t **ret, struct err *
 	return true;
 }
 
-static bool list_one(void *arg, const struct state_secret *s, struct err *e)
-{
-	json_t *j = NULL;
-	if (!secret_json(s, &j, e))
-		return false;
-	json_array_append_new(arg, j);
-	return true;
-}
-
-int inventory_list(struct home *home, const char *const selectors[], size_t n, const struct inventory_list_opts *opts,
-                   json_t **ret, struct err *e)
-{
-	json_t *secrets;
-	AUTO_JSON *doc = document(&secrets);
-	if (!inventory_each(home, selectors, n, opts, list_one, secrets, e))
-		return (int)e->code;
-	*ret = STEAL(doc);
-	return ERR_OK;
-}
-
 static json_t *version_json(const struct state_version *v)
 {
 	json_t *j = json_object();
@@ -134,6 +114,32 @@ static bool add_rotation(struct home *home, const struct state_secret *s, json_t
 		json_put_str(j, "rotation", r.id);
 	state_rotation_clear(&r);
 	return true;
+}
+
+struct listing {
+	struct home *home;
+	json_t *secrets;
+};
+
+static bool list_one(void *arg, const struct state_secret *s, struct err *e)
+{
+	struct listing *l = arg;
+	json_t *j = NULL;
+	if (!secret_json(s, &j, e))
+		return false;
+	json_array_append_new(l->secrets, j);
+	return add_versions(l->home, s, false, j, e);
+}
+
+int inventory_list(struct home *home, const char *const selectors[], size_t n, const struct inventory_list_opts *opts,
+                   json_t **ret, struct err *e)
+{
+	struct listing l = { .home = home };
+	AUTO_JSON *doc = document(&l.secrets);
+	if (!inventory_each(home, selectors, n, opts, list_one, &l, e))
+		return (int)e->code;
+	*ret = STEAL(doc);
+	return ERR_OK;
 }
 
 int inventory_show(struct home *home, const char *id, bool effective, bool reveal, json_t **ret, struct err *e)

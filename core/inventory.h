@@ -32,7 +32,7 @@ struct inventory_list_opts {
 	bool due;
 	int64_t expiring_ms;   /* -1: any */
 };
-/* {"format":1,"secrets":[...]} of design section 3; n == 0: all. `versions` only with_versions (show). */
+/* {"format":1,"secrets":[...]} of design section 3; n == 0: all. Values never: see show. */
 int inventory_list(struct home *, const char *const selectors[], size_t n, const struct inventory_list_opts *,
                    json_t **ret, struct err *);
 /* Streams the human table to standard output without building a document: what `list` does without --json. The
