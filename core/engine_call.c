@@ -33,8 +33,7 @@ static json_t *cred_json(const struct run *r, const struct state_version *v, con
 		json_put_str(fields, "rotation", v->rotation[0] ? v->rotation : r->rotation.id);
 		json_put_str(fields, "fingerprint", v->fp);
 	}
-	bool legacy = r->decl.adopt && v->handle[0] && strcmp(v->handle, r->decl.adopt) == 0;
-	return json_pack("{s:I,s:s?,s:o,s:s?}", "n", legacy ? (json_int_t)0 : (json_int_t)v->n, "handle",
+	return json_pack("{s:I,s:s?,s:o,s:s?}", "n", engine_run_legacy(r, v) ? (json_int_t)0 : (json_int_t)v->n, "handle",
 	                 v->handle[0] ? v->handle : NULL, "value", fields, "rotation", v->rotation[0] ? v->rotation : NULL);
 }
 

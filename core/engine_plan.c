@@ -222,7 +222,7 @@ static void current_slot(struct run *r)
 			      "'%s' holds the current version %u, but rotor's mark is gone from it", s->handle, r->old.n);
 		return;
 	}
-	if (r->old.n && r->old.handle[0])
+	if (r->old.n && r->old.handle[0] && !engine_run_legacy(r, &r->old))
 		found(r, KIND_REFUSE, true, "current-gone", "declare the role again, or import what is in use",
 		      "'%s', which holds the current version %u, is not among the authority's", r->old.handle, r->old.n);
 }

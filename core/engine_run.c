@@ -61,6 +61,19 @@ struct rb_now engine_run_now(struct run *r)
 	return now;
 }
 
+bool engine_run_legacy(const struct run *r, const struct state_version *v)
+{
+	const json_t *users = json_object_get(r->decl.authority.params, "users");
+	size_t i;
+	json_t *user;
+	if (!v->handle[0] || v->rotation[0] || !users)
+		return false;
+	json_array_foreach((json_t *)users, i, user)
+		if (strcmp(json_string_value(user), v->handle) == 0)
+			return false;
+	return true;
+}
+
 /* ---- words for people */
 
 const char *engine_run_target_name(const struct run *r, const struct rb_row *row)

@@ -147,6 +147,8 @@ bool engine_run_head(struct run *, const char *state, const char *waits_for, int
 void engine_run_policy(struct run *);                        /* rb's figures from decl */
 void engine_run_texts(struct run *);                         /* one per row */
 struct rb_now engine_run_now(struct run *);
+/* A credential from before rotor that is none of the declared users: it is disabled, never dropped. */
+bool engine_run_legacy(const struct run *, const struct state_version *);
 void engine_run_event(struct run *, enum event_type, const struct rb_row *, const char *state, const char *message,
                       const char *hint, int64_t until);
 const char *engine_run_target_name(const struct run *, const struct rb_row *);

@@ -236,8 +236,8 @@ bool engine_run_save(struct run *r, struct err *e)
 		held_text(r);
 	if (!held && !r->rb.back)
 		engine_run_say(&rot->held_because, "%s", "");
-	if (r->rb.back && !held && r->rb.why)
-		held_text(r);
+	if (r->rb.back && !held && r->rb.why && !rot->held_because)
+		held_text(r); /* why it goes back, not what it meets on the way */
 	engine_run_say(&rot->waits_for, "%s", "");
 	rot->until = -1;
 	rot->next_at = held || ended ? -1 : clock_wall();

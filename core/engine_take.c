@@ -118,6 +118,8 @@ static bool take_up(struct run *r, struct err *e)
 	}
 	if (r->mode != RUN_ABORT && r->rb.shape.order == RB_ROTATE && !r->rb.back && !follow_declaration(r, e))
 		return false;
+	if (r->mode == RUN_ABORT)
+		engine_run_say(&r->rotation.held_because, "%s", "");
 	if (r->mode == RUN_ABORT && !rb_abort(&r->rb, &now)) {
 		if (r->rb.back) { /* it is on its way back already: go on */
 			rb_release(&r->rb);

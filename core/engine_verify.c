@@ -152,7 +152,7 @@ static void check_list(struct run *r, const json_t *body)
 	const json_t *items = json_object_get(body, "items");
 	size_t i;
 	json_t *item;
-	bool there = !r->new.n || !r->new.handle[0];
+	bool there = !r->new.n || !r->new.handle[0] || engine_run_legacy(r, &r->new);
 	json_array_foreach((json_t *)items, i, item) {
 		const char *handle = json_str(item, "handle");
 		there |= handle && strcmp(handle, r->new.handle) == 0;
