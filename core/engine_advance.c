@@ -66,6 +66,8 @@ static bool stays(struct run *r)
 		return true;
 	if (boot - r->waits_since >= ENGINE_STAY_MS)
 		return false;
+	if (a->waits_for == RB_FOR_RECEIPT) /* it may come any moment, whatever confirm.timeout allows */
+		return !r->by_person;
 	return a->until < 0 || a->until - wall <= ENGINE_STAY_MS;
 }
 

@@ -200,6 +200,7 @@ static void receipt_call(struct run *r)
 	case DECL_CONFIRM_MANUAL:
 		if (json_int(r->manual, c->t.name, 0) != wanted) {
 			r->receipt_at = 0;
+			r->by_person = true;
 			engine_run_say(&r->last_error, "a person must say so: rotor rotate --confirm %s %s", c->t.name, r->rotation.secret);
 			answer_now(r, KIND_OK, false);
 			break;
@@ -287,6 +288,7 @@ void engine_call_begin(struct run *r)
 {
 	const struct rb_act *a = &r->act;
 	r->receipt_at = r->receipt_sessions = 0;
+	r->by_person = false;
 	if (a->verb == RB_RECEIPT) {
 		receipt_call(r);
 	} else if (a->verb == RB_HEALTH) {

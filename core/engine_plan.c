@@ -378,6 +378,7 @@ static void begin(struct run *r)
 	engine_plan_clear(&r->plan);
 	r->plan.findings = json_array();
 	r->plan.chosen = SIZE_MAX;
+	r->rb.attempt = 1; /* the session of authorize is the one that issues */
 	memset(&r->old, 0, sizeof r->old);
 	memset(&r->new, 0, sizeof r->new);
 	if (!old_load(r, &r->err) || !engine_targets(r)) {
@@ -535,7 +536,6 @@ bool engine_plan_lay(struct run *r, struct err *e)
 	rb->facts = p->facts;
 	rb->endpoints = (uint16_t)engine_plan_endpoints(r);
 	rb->old_known = r->old_value != NULL;
-	rb->attempt = 1;
 	rb->shape = (struct rb_shape){ .order = order, .stores = (uint16_t)r->decl.n_stores,
 		.consumers = (uint16_t)r->decl.n_consumers, .has_old = r->old.n != 0 };
 	engine_run_policy(r);

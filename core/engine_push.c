@@ -56,6 +56,7 @@ static void begin(struct run *r)
 	engine_plan_clear(&r->plan);
 	r->plan.findings = json_array();
 	r->plan.chosen = SIZE_MAX;
+	r->rb.attempt = 1;
 	if (!versions(r, &r->err) || !engine_targets(r)) {
 		engine_end(r, r->err.code);
 		return;

@@ -111,6 +111,7 @@ struct run {
 	char cursor[128];
 	size_t receipt_at;        /* which form of confirm */
 	uint32_t receipt_sessions;
+	bool by_person;           /* the receipt that is missing is a person's */
 	char *authority;          /* runs with the same one are sampled together */
 	struct run **batch;       /* whom the sample under way is about besides */
 	size_t n_batch;
