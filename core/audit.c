@@ -24,6 +24,7 @@ struct intent {
 struct check {
 	struct state *state;
 	struct tlog_frontier tree;
+	struct tlog_hash leaf; /* of the newest one */
 	struct audit_result *res;
 	struct intent *intents[BUCKETS];
 };
@@ -98,6 +99,20 @@ static bool skip(const char **p, const char *end, const char *text)
 	return true;
 }
 
+/* Decimal, as the log writes it: without leading zeros. */
+static bool skip_number(const char **p, const char *end, uint64_t n)
+{
+	char text[20], *at = text + sizeof text;
+	do
+		*--at = (char)('0' + n % 10);
+	while (n /= 10);
+	size_t len = (size_t)(text + sizeof text - at);
+	if ((size_t)(end - *p) < len || memcmp(*p, at, len) != 0)
+		return false;
+	*p += len;
+	return true;
+}
+
 /* The value of `outcome`, which comes last: an escaped quote never looks like the end of that key. */
 static const char *outcome_of(const char *leaf, size_t len)
 {
@@ -115,14 +130,12 @@ static const char *outcome_of(const char *leaf, size_t len)
 static bool check_leaf(void *arg, uint64_t seq, const char *leaf, size_t len, struct err *e)
 {
 	struct check *c = arg;
-	struct tlog_hash h;
-	char head[64];
 	const char *p = leaf, *end = leaf + len;
 	(void)e;
-	snprintf(head, sizeof head, "{\"v\":1,\"seq\":%llu,\"ts\":\"", (unsigned long long)c->tree.size);
 	if (seq != c->tree.size)
 		return problem(c, c->tree.size, "leaf %llu is missing", (unsigned long long)c->tree.size);
-	if (len > TLOG_LEAF_MAX || !skip(&p, end, head) || leaf[len - 1] != '}')
+	if (len > TLOG_LEAF_MAX || !skip(&p, end, "{\"v\":1,\"seq\":") || !skip_number(&p, end, seq) ||
+	    !skip(&p, end, ",\"ts\":\"") || leaf[len - 1] != '}')
 		return problem(c, seq, "leaf %llu is not a record with that number", (unsigned long long)seq);
 	p = memchr(p, '"', (size_t)(end - p));
 	if (p && skip(&p, end, "\",\"op\":\"") && end - p > OP && p[OP] == '"') {
@@ -130,8 +143,8 @@ static bool check_leaf(void *arg, uint64_t seq, const char *leaf, size_t len, st
 		if (outcome)
 			note_intent(c, p, strncmp(outcome, "intent\"", 7) == 0);
 	}
-	tlog_leaf(leaf, len, &h);
-	tlog_append(&c->tree, &h);
+	tlog_leaf(leaf, len, &c->leaf);
+	tlog_append(&c->tree, &c->leaf);
 	c->res->size++;
 	return true;
 }
@@ -208,6 +221,7 @@ bool audit_verify(struct home *h, struct audit_result *ret, struct err *e)
 {
 	struct audit_result res = {0};
 	struct check *c = mem_alloc(sizeof *c);
+	tlog_bulk();
 	*c = (struct check){.state = h->state, .res = &res};
 	bool ok = state_heads(h->state, check_head, c, e) &&
 		  state_leaves(h->state, c->tree.size, UINT64_MAX, behind_the_end, c, e) &&
@@ -268,12 +282,8 @@ static bool check_bundle(struct tiles *t, uint64_t index, unsigned width, struct
 		size_t len = end - p >= 2 ? (size_t)p[0] << 8 | p[1] : SIZE_MAX;
 		if (len > (size_t)(end - p) - (end - p >= 2 ? 2 : 0))
 			return problem(t->c, t->c->tree.size, "'%s' is cut off", path);
-		struct tlog_hash h;
-		const char *leaf = (const char *)p + 2;
-		if (!check_leaf(t->c, index * AUDIT_TILE + i, leaf, len, NULL))
-			return false;
-		tlog_leaf(leaf, len, &h);
-		if (!add_hash(t, 0, &h))
+		if (!check_leaf(t->c, index * AUDIT_TILE + i, (const char *)p + 2, len, NULL) ||
+		    !add_hash(t, 0, &t->c->leaf))
 			return false;
 		p += 2 + len;
 	}
@@ -321,6 +331,7 @@ static bool check_export(int dir, const char *name, const char *vkey_file, struc
 		return err_set(e, ERR_FAILED, "cannot read '%s/checkpoint'", name);
 	struct check *c = mem_alloc(sizeof *c);
 	struct tiles *t = mem_alloc(sizeof *t);
+	tlog_bulk();
 	c->res = res;
 	t->dir = dir;
 	t->c = c;

@@ -17,7 +17,7 @@ struct audit_result {
 };
 /* Every leaf re-hashed, its `seq`, every head's signature and root, blobs by their digest, the vkey and checkpoint
  * under audit/. Memory does not grow with the log, only with intents that are open. Stops at the first problem. Hashes
- * with libsodium. Returns false only when it could not be done. */
+ * with OpenSSL where it is installed. Returns false only when it could not be done. */
 bool audit_verify(struct home *, struct audit_result *ret, struct err *) MUST_CHECK;
 /* The same over an export directory and a vkey (NULL: the one in the export), without a home. */
 bool audit_verify_export(const char *dir, const char *vkey_file, struct audit_result *ret, struct err *) MUST_CHECK;

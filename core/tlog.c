@@ -1,6 +1,9 @@
 #include "tlog.h"
 
+#include <dlfcn.h>
 #include <sodium.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,12 +19,80 @@
 
 /* ---- hashes ---- */
 
+/* libcrypto's SHA256_CTX takes 112 bytes in every version that has these names. */
+union context {
+	unsigned char room[256];
+	max_align_t align;
+};
+
+/* Empty until tlog_bulk. */
+static struct openssl {
+	int (*SHA256_Init)(union context *);
+	int (*SHA256_Update)(union context *, const void *data, size_t len);
+	int (*SHA256_Final)(unsigned char *ret, union context *);
+} openssl;
+
+static bool take_symbols(void *library)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+	} symbols[] = {
+#define SYMBOL(name) {#name, offsetof(struct openssl, name)}
+	    SYMBOL(SHA256_Init),
+	    SYMBOL(SHA256_Update),
+	    SYMBOL(SHA256_Final),
+#undef SYMBOL
+	};
+	struct openssl found;
+	for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+		void *f = dlsym(library, symbols[i].name);
+		if (!f)
+			return false;
+		memcpy((char *)&found + symbols[i].at, &f, sizeof f);
+	}
+	openssl = found;
+	return true;
+}
+
+bool tlog_bulk(void)
+{
+	static const char *const names[] = {"libcrypto.so.3", "libcrypto.so.1.1"};
+	for (size_t i = 0; i < sizeof names / sizeof *names && !openssl.SHA256_Init; i++) {
+		void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+		if (library && !take_symbols(library))
+			dlclose(library);
+	}
+	return openssl.SHA256_Init != NULL;
+}
+
+/* `data` begins with the prefix. */
+static void hash(const unsigned char *data, size_t len, struct tlog_hash *ret)
+{
+	union context c;
+	if (!openssl.SHA256_Init) {
+		crypto_hash_sha256(ret->b, data, len);
+		return;
+	}
+	openssl.SHA256_Init(&c);
+	openssl.SHA256_Update(&c, data, len);
+	openssl.SHA256_Final(ret->b, &c);
+}
+
 void tlog_leaf(const void *data, size_t len, struct tlog_hash *ret)
 {
-	static const unsigned char prefix = 0;
+	/* In one piece, since that is hashed faster than a byte and a piece; few records are longer. */
+	unsigned char all[4096];
 	crypto_hash_sha256_state s;
+	all[0] = 0;
+	if (len < sizeof all) {
+		if (len)
+			memcpy(all + 1, data, len);
+		hash(all, 1 + len, ret);
+		return;
+	}
 	crypto_hash_sha256_init(&s);
-	crypto_hash_sha256_update(&s, &prefix, 1);
+	crypto_hash_sha256_update(&s, all, 1);
 	crypto_hash_sha256_update(&s, data, len);
 	crypto_hash_sha256_final(&s, ret->b);
 }
@@ -31,7 +102,7 @@ void tlog_node(const struct tlog_hash *l, const struct tlog_hash *r, struct tlog
 	unsigned char both[1 + 2 * TLOG_HASH] = {1};
 	memcpy(both + 1, l->b, TLOG_HASH);
 	memcpy(both + 1 + TLOG_HASH, r->b, TLOG_HASH);
-	crypto_hash_sha256(ret->b, both, sizeof both);
+	hash(both, sizeof both, ret);
 }
 
 static bool same(const struct tlog_hash *a, const struct tlog_hash *b)
@@ -240,12 +311,19 @@ bool tlog_check_consistency(uint64_t old_size, const struct tlog_hash *old_root,
 
 /* ---- base64 ---- */
 
-/* Exactly `size` bytes, canonical, with padding. */
-static bool from_base64(const char *text, size_t len, unsigned char ret[], size_t size)
+/* Canonical, with padding. */
+static bool from_base64(const char *text, size_t len, unsigned char ret[], size_t size, size_t *ret_got)
 {
-	size_t got = 0;
-	return sodium_base642bin(ret, size, text, len, NULL, &got, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
-	       got == size;
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] >= 0x80) /* libsodium up to 1.0.18 takes these for '/' */
+			return false;
+	return sodium_base642bin(ret, size, text, len, NULL, ret_got, NULL, sodium_base64_VARIANT_ORIGINAL) == 0;
+}
+
+static bool all_from_base64(const char *text, size_t len, unsigned char ret[], size_t size)
+{
+	size_t got;
+	return from_base64(text, len, ret, size, &got) && got == size;
 }
 
 /* `len` is at most BASE64_IN. */
@@ -319,7 +397,7 @@ bool tlog_vkey_parse(const char *text, struct tlog_vkey *ret, struct err *e)
 	const char *hex = text + len + (text[len] ? 1 : 0);
 	if (strcspn(hex, "+") != 8 || strspn(hex, "0123456789abcdef") != 8 || hex[8] != '+')
 		return err_set(e, ERR_USAGE, "verifier key of '%s' has no id of eight hex digits", name);
-	if (!from_base64(hex + 9, strlen(hex + 9), bytes, sizeof bytes) || bytes[0] != ED25519)
+	if (!all_from_base64(hex + 9, strlen(hex + 9), bytes, sizeof bytes) || bytes[0] != ED25519)
 		return err_set(e, ERR_USAGE, "verifier key of '%s' is no Ed25519 key in base64", name);
 	tlog_vkey_make(name, bytes + 1, &key);
 	snprintf(id, sizeof id, "%08x", key.id);
@@ -379,9 +457,7 @@ static int check_line(const struct sig_line *l, const char *text, size_t len, co
 {
 	size_t got;
 	unsigned char id[ID_BYTES];
-	if (sodium_base642bin(scratch, scratch_size, l->b64, l->b64_len, NULL, &got, NULL,
-			      sodium_base64_VARIANT_ORIGINAL) != 0 ||
-	    got <= ID_BYTES)
+	if (!from_base64(l->b64, l->b64_len, scratch, scratch_size, &got) || got <= ID_BYTES)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		put_id(id, keys[i].id);
@@ -486,7 +562,7 @@ bool tlog_checkpoint_parse(const char *text, size_t len, struct tlog_checkpoint 
 	memcpy(c.origin, line[0], line_len[0]);
 	if (!parse_size(line[1], line_len[1], &c.size))
 		return err_set(e, ERR_FAILED, "checkpoint of '%s' is malformed: its size", c.origin);
-	if (!from_base64(line[2], line_len[2], c.root.b, sizeof c.root.b))
+	if (!all_from_base64(line[2], line_len[2], c.root.b, sizeof c.root.b))
 		return err_set(e, ERR_FAILED, "checkpoint of '%s' is malformed: its root", c.origin);
 	*ret = c;
 	return true;

@@ -1,5 +1,5 @@
 /* C2SP tlog arithmetic and text forms, over bytes the caller holds: RFC 6962 hashes, the frontier of a growing tree,
- * inclusion and consistency proofs, signed notes, checkpoints, tile names. No files, no state. */
+ * inclusion and consistency proofs, signed notes, checkpoints, tile names. No files; the only state is tlog_bulk's. */
 #ifndef CORE_TLOG_H
 #define CORE_TLOG_H
 
@@ -19,6 +19,10 @@ struct tlog_hash { unsigned char b[TLOG_HASH]; };
 
 void tlog_leaf(const void *data, size_t len, struct tlog_hash *ret);
 void tlog_node(const struct tlog_hash *l, const struct tlog_hash *r, struct tlog_hash *ret);
+
+/* From now on hashes with OpenSSL, which uses the processor's own instructions for SHA-256; false and nothing changed where
+ * its library is not installed. For whoever has much to hash: opening it takes as long as some thousand hashes. */
+bool tlog_bulk(void);
 
 /* The roots of the perfect subtrees of a tree of `size` leaves, largest first: as many as `size` has 1 bits. */
 struct tlog_frontier {

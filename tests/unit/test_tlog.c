@@ -107,6 +107,36 @@ static void test_vectors(void)
 	}
 }
 
+/* Lengths around the ends of blocks and of what is hashed in one piece. */
+static void test_bulk(void)
+{
+	static const size_t lens[] = {0, 1, 54, 55, 56, 62, 63, 64, 118, 119, 300, 4094, 4095, 4096, 4097, TLOG_LEAF_MAX};
+	struct tlog_hash before[16], after, node;
+	unsigned char *bytes = malloc(TLOG_LEAF_MAX);
+	for (size_t i = 0; i < TLOG_LEAF_MAX; i++)
+		bytes[i] = (unsigned char)(i * 7 + i / 251);
+	for (size_t i = 0; i < 16; i++)
+		tlog_leaf(bytes, lens[i], &before[i]);
+	tlog_node(&before[0], &before[1], &node);
+	TEST("a leaf is hashed with a zero byte before it, whatever its length");
+	for (size_t i = 0; i < 16; i++) {
+		crypto_hash_sha256_state s;
+		crypto_hash_sha256_init(&s);
+		crypto_hash_sha256_update(&s, (const unsigned char *)"", 1);
+		crypto_hash_sha256_update(&s, bytes, lens[i]);
+		crypto_hash_sha256_final(&s, after.b);
+		CHECK(same(&before[i], &after));
+	}
+	TEST(tlog_bulk() ? "OpenSSL gives the same hashes" : "there is no OpenSSL here, and nothing changes");
+	for (size_t i = 0; i < 16; i++) {
+		tlog_leaf(bytes, lens[i], &after);
+		CHECK(same(&before[i], &after));
+	}
+	tlog_node(&before[0], &before[1], &after);
+	CHECK(same(&node, &after));
+	free(bytes);
+}
+
 static void test_frontier(void)
 {
 	TEST("the frontier folds to the recursive root");
@@ -340,6 +370,9 @@ static void test_vkey(void)
 	    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2kAA==",
 	    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\n",
 	    "example.com/foo+530d903a+ AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+	    /* its '/' as a byte that libsodium takes for one */
+	    "rotor.example/audit+c898905e+AQOhB7\x80zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+	    "rotor.example/audit+c898905e+AQOhB7\xffzzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
 	};
 	TEST("what is not quite a verifier key is refused");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -488,6 +521,8 @@ static void test_note_malformed(void)
 	    "\xe2\x80\x94 a AAAAAA==\n",
 	    "\xe2\x80\x94 a AAAAAAB=\n",
 	    "\xe2\x80\x94 a AAAAAA-_\n",
+	    "\xe2\x80\x94 a AAAA\xc2\xa9"
+	    "AA\n",
 	    "\xe2\x80\x94 a AAAAAAAA\r\n",
 	    "- a AAAAAAAA\n",
 	    "\xe2\x80\x94 a\tAAAAAAAA\n",
@@ -552,6 +587,7 @@ static void test_checkpoint(void)
 	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n",
 	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuA==\n",
 	    "o\n5\n47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=\n",
+	    "o\n5\n47DEQpj8HBSa+\xaaTImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
 	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFUA\n",
 	    "o\r\n5\r\n" ROOT,
 	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
@@ -621,5 +657,6 @@ int main(void)
 	test_note_malformed();
 	test_checkpoint();
 	test_tiles();
+	test_bulk(); /* last: all above is hashed by libsodium */
 	return TEST_END();
 }
