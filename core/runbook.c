@@ -196,9 +196,10 @@ static const struct rb_answer *answer(struct rb *rb, int verb)
 static enum turn pause(struct rb *rb, const struct rb_row *r, const struct rb_now *now, struct rb_act *act,
                        enum rb_waits waits_for, int64_t for_ms, int64_t left)
 {
-	rb->v.poll_at = now->boot + for_ms;
+	rb->v.have = false; /* an answer from before a wait proves nothing after it */
+	rb->v.question = -1;
 	*act = (struct rb_act){ .what = RB_WAIT, .row = (size_t)(r - rb->rows), .waits_for = waits_for,
-		.poll_at = rb->v.poll_at, .until = left < 0 ? -1 : now->wall + left, .verb = -1 };
+		.poll_at = now->boot + for_ms, .until = left < 0 ? -1 : now->wall + left, .verb = -1 };
 	return STOP;
 }
 
@@ -382,6 +383,8 @@ static void way_back(struct rb *rb)
 		add(rb, RB_SUSPEND, true, true, 0);
 	if (issued && one_slot(rb) && had)
 		add(rb, RB_ISSUE, true, true, 0);
+	if (had && (any_begun(rb, RB_STORE) || any_begun(rb, RB_DISTRIBUTE)))
+		add(rb, RB_PROBE, true, true, 0); /* nobody is told what is refused */
 	for (size_t i = 0; i < forward; i++)
 		if (rb->rows[i].step == RB_STORE && begun(&rb->rows[i]))
 			add(rb, RB_STORE, true, true, rb->rows[i].target);
@@ -423,6 +426,25 @@ static void roll_back(struct rb *rb, const struct rb_now *now)
 	rb->back = true;
 	rb->result = RB_WORKING;
 	rb->dirty = true;
+}
+
+/* An effect's reply was lost: what is asked next has to keep the request from landing later. */
+static void lost(struct rb *rb, struct rb_row *r)
+{
+	rb->attempt++;
+	rb->dirty = rb->flush = true;
+	rb->in_doubt |= rb_row_at(r) == RB_AUTHORITY;
+	touch(r);
+}
+
+/* A series of failures is over: the next one has its own deadline. */
+static void recovered(struct rb *rb, struct rb_row *r)
+{
+	if (!r->retry.on)
+		return;
+	rb->v.backoff = 0;
+	r->retry.on = false;
+	touch(r);
 }
 
 /* The row cannot be carried out: back if the policy says so and there is a way back, else held with everything valid. */
@@ -537,7 +559,7 @@ static enum watch watch(struct rb *rb, const struct rb_row *r, const struct rb_n
 			v->health_at = now->boot + RB_HEALTH_EVERY;
 		}
 	}
-	if (now->boot >= v->health_at) {
+	if (now->boot >= v->health_at && !v->have) {
 		ask(rb, r, act, RB_HEALTH, RB_CONSUMERS, 0);
 		act->target = v->health_target;
 		v->health_out = true;
@@ -627,11 +649,8 @@ static enum turn acted(struct rb *rb, struct rb_row *r, const struct rb_now *now
 		return AGAIN;
 	if (a->rc != KIND_AMBIGUOUS)
 		return trouble(rb, r, now, act, a);
-	rb->attempt++;
-	rb->dirty = rb->flush = true;
-	rb->in_doubt |= rb_row_at(r) == RB_AUTHORITY;
+	lost(rb, r);
 	r->phase = RB_LOOK;
-	touch(r);
 	return temporary(rb, r, now, act);
 }
 
@@ -657,7 +676,10 @@ static enum turn run_effect(struct rb *rb, struct rb_row *r, const struct rb_now
 			return bad ? hold(rb, RB_WHY_HEALTH) : turn;
 		if (gated(rb, r, now, act))
 			return STOP;
-		begin(rb, r, now, RB_ACT, true);
+		if (r->undo && r->step == RB_ISSUE)
+			r->phase = RB_LOOK; /* somebody else may have taken the only slot meanwhile */
+		else
+			begin(rb, r, now, RB_ACT, true);
 		return AGAIN;
 	case RB_ACT:
 		a = answer(rb, verb);
@@ -690,6 +712,7 @@ static enum turn run_probe(struct rb *rb, struct rb_row *r, const struct rb_now 
 		return ask(rb, r, act, KIND_PROBE, RB_AUTHORITY, endpoint);
 	if (a->rc != KIND_OK)
 		return trouble(rb, r, now, act, a);
+	recovered(rb, r);
 	if (a->login == KIND_ACCEPTED) {
 		r->part++;
 		return AGAIN;
@@ -757,6 +780,7 @@ static bool sampled(struct rb *rb, struct rb_row *r, const struct rb_now *now, s
 		return false;
 	}
 	r->part = 0;
+	recovered(rb, r);
 	return true;
 }
 
@@ -789,13 +813,21 @@ static enum turn run_drain(struct rb *rb, struct rb_row *r, const struct rb_now 
 		return done(r, now);
 	if (!time_left(rb, r, rb->policy.drain_timeout, now, act, &left))
 		return STOP;
-	if (left == 0)
+	if (left == 0 && v->clean_since < 0)
 		return rb->policy.revoke_on_timeout ? done(r, now) : hold(rb, RB_WHY_DRAIN);
 	int64_t next = at_least_0(v->last_sample + rb->policy.sample - now->boot);
 	int64_t quiet = v->clean_since < 0 ? -1 : at_least_0(v->clean_since + rb->policy.quiet_for - now->boot);
 	pause(rb, r, now, act, RB_FOR_DRAIN, sooner(rb, now, quiet > 0 && quiet < next ? quiet : next), quiet);
 	act->sampling = true;
 	return STOP;
+}
+
+/* The drain ended by its timeout, and the policy says to go on in spite of sessions. */
+static bool overdue(struct rb *rb)
+{
+	const struct rb_row *drain = find(rb, RB_DRAIN);
+	return rb->policy.revoke_on_timeout && drain && drain->state == RB_DONE && drain->wait.on &&
+	       drain->wait.credit >= drain->wait.need;
 }
 
 /* Sessions were seen where none may be: everything as before, and drain once more. */
@@ -820,7 +852,7 @@ static enum turn run_suspend(struct rb *rb, struct rb_row *r, const struct rb_no
 {
 	const struct rb_answer *a;
 	enum turn turn = STOP;
-	bool bad;
+	bool bad, used, must_be_unused = rb->facts.usage == KIND_SAMPLED && !overdue(rb);
 	if (r->undo)
 		return run_effect(rb, r, now, act);
 	if (!rb->shape.has_old || !rb->facts.can_suspend || one_slot(rb))
@@ -843,10 +875,12 @@ static enum turn run_suspend(struct rb *rb, struct rb_row *r, const struct rb_no
 			if (a->rc != KIND_OK || a->seen != KIND_SUSPENDED)
 				return looked(rb, r, now, act, a, SEEN(KIND_SUSPENDED));
 		}
-		if (rb->facts.usage == KIND_SAMPLED && !sampled(rb, r, now, act, &turn))
+		if (must_be_unused && !sampled(rb, r, now, act, &turn))
 			return turn;
-		r->phase = rb->facts.usage == KIND_SAMPLED && rb->v.sessions ? RB_RESTORE : RB_SOAK;
+		used = must_be_unused && rb->v.sessions;
+		r->phase = used ? RB_RESTORE : RB_SOAK;
 		rb->flush = true;
+		r->retry.on = false;
 		touch(r);
 		return AGAIN;
 	case RB_SOAK:
@@ -865,7 +899,11 @@ static enum turn run_suspend(struct rb *rb, struct rb_row *r, const struct rb_no
 			return ask(rb, r, act, KIND_RESTORE, RB_AUTHORITY, 0);
 		if (a->rc == KIND_OK)
 			return restored(rb, r);
-		return a->rc == KIND_PERMANENT ? hold(rb, RB_WHY_PERMANENT) : temporary(rb, r, now, act);
+		if (a->rc == KIND_PERMANENT || a->rc == KIND_CONFLICT)
+			return hold(rb, a->rc == KIND_CONFLICT ? RB_WHY_CONFLICT : RB_WHY_PERMANENT);
+		if (a->rc == KIND_AMBIGUOUS)
+			lost(rb, r);
+		return temporary(rb, r, now, act);
 	}
 }
 
@@ -875,14 +913,30 @@ static bool suspended(struct rb *rb)
 	return s && s->state == RB_DONE;
 }
 
-/* Before a version is dropped that was not suspended: is it ours, and is nobody using it? */
+/* The version is used again, or still: it must be accepted, and drain before the next try. */
+static enum turn spared(struct rb *rb, struct rb_row *r)
+{
+	struct rb_row *s = find(rb, RB_SUSPEND);
+	if (r->undo)
+		return hold(rb, RB_WHY_IN_USE);
+	if (!suspended(rb))
+		return drain_again(rb, r);
+	reset(r);
+	s->state = RB_RUNNING;
+	s->phase = RB_RESTORE;
+	s->ended = -1;
+	touch(s);
+	rb->flush = true;
+	return AGAIN;
+}
+
+/* Before a version is dropped: is it ours, and is nobody using it? Somebody may have restored by hand what soaked. */
 static enum turn before_revoke(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act)
 {
 	enum turn turn = STOP;
-	const struct rb_row *drain = find(rb, RB_DRAIN);
-	bool drained = !r->undo && drain && drain->state == RB_DONE && rb->policy.revoke_on_timeout;
-	bool must_be_unused = rb->facts.usage == KIND_SAMPLED && !rb->force && !drained && !(r->undo && !any_begun(rb, RB_DISTRIBUTE));
-	if (rb->v.question != KIND_USAGE) {
+	bool must_be_unused = rb->facts.usage == KIND_SAMPLED && !rb->force && (r->undo || !overdue(rb)) &&
+	                      !(r->undo && !any_begun(rb, RB_DISTRIBUTE));
+	if (rb->v.question != KIND_USAGE && (r->undo || !suspended(rb))) {
 		const struct rb_answer *a = answer(rb, KIND_LOOK);
 		if (!a)
 			return ask(rb, r, act, KIND_LOOK, RB_AUTHORITY, 0);
@@ -896,7 +950,7 @@ static enum turn before_revoke(struct rb *rb, struct rb_row *r, const struct rb_
 	if (must_be_unused && !sampled(rb, r, now, act, &turn))
 		return turn;
 	if (must_be_unused && rb->v.sessions)
-		return r->undo ? hold(rb, RB_WHY_IN_USE) : drain_again(rb, r);
+		return spared(rb, r);
 	begin(rb, r, now, RB_ACT, true);
 	return AGAIN;
 }
@@ -906,6 +960,8 @@ static bool disconnected(struct rb *rb, struct rb_row *r, const struct rb_now *n
 {
 	const struct rb_answer *a = answer(rb, KIND_DISCONNECT);
 	if (a && a->rc != KIND_OK && a->rc != KIND_MORE) {
+		if (a->rc == KIND_AMBIGUOUS)
+			lost(rb, r);
 		*turn = trouble(rb, r, now, act, a);
 		return false;
 	}
@@ -929,13 +985,9 @@ static enum turn run_revoke(struct rb *rb, struct rb_row *r, const struct rb_now
 	case RB_START:
 		if (now->clock_behind)
 			return pause(rb, r, now, act, RB_FOR_CLOCK, CLOCK_WORTH, -1);
-		if (!suspended(rb) || r->undo) {
-			if (gated(rb, r, now, act))
-				return STOP;
-			return before_revoke(rb, r, now, act);
-		}
-		begin(rb, r, now, RB_ACT, true);
-		return AGAIN;
+		if (!suspended(rb) && gated(rb, r, now, act)) /* a soak that has begun may finish */
+			return STOP;
+		return before_revoke(rb, r, now, act);
 	case RB_ACT:
 		a = answer(rb, KIND_DROP);
 		return a ? acted(rb, r, now, act, a, RB_ASK) : ask(rb, r, act, KIND_DROP, RB_AUTHORITY, 0);
@@ -956,6 +1008,15 @@ static enum turn run_revoke(struct rb *rb, struct rb_row *r, const struct rb_now
 	}
 }
 
+/* On the way back only what was written can be read back: a new store never had n-1. */
+static bool reads_back(const struct rb *rb, const struct rb_row *r, uint32_t store)
+{
+	for (size_t i = 0; i < rb->n; i++)
+		if (rb->rows[i].step == RB_STORE && rb->rows[i].undo == r->undo && rb->rows[i].target == store)
+			return true;
+	return !r->undo;
+}
+
 /* Checks in turn: the bad version refused at each endpoint, the good one accepted at each, each store reads it back. */
 static enum turn run_prove(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act)
 {
@@ -968,6 +1029,8 @@ static enum turn run_prove(struct rb *rb, struct rb_row *r, const struct rb_now 
 		r->part = e;
 	if (r->part < all && r->part >= e && !good_known)
 		r->part = all;
+	while (r->part >= 2 * e && r->part < all && !reads_back(rb, r, r->part - 2 * e))
+		r->part++;
 	if (r->part >= all)
 		return done(r, now);
 	bool bad = r->part < e, store = r->part >= 2 * e;
@@ -981,6 +1044,7 @@ static enum turn run_prove(struct rb *rb, struct rb_row *r, const struct rb_now 
 	}
 	if (a->rc != KIND_OK)
 		return a->rc == KIND_PERMANENT ? hold(rb, RB_WHY_PERMANENT) : temporary(rb, r, now, act);
+	recovered(rb, r);
 	bool well = store ? (IN_USE & SEEN(a->seen)) != 0 : (a->login == KIND_REFUSED) == bad;
 	if (well) {
 		r->part++;
@@ -999,7 +1063,7 @@ static enum turn run_prove(struct rb *rb, struct rb_row *r, const struct rb_now 
 
 static struct rb_volatile nothing_yet(size_t row)
 {
-	return (struct rb_volatile){ .row = row, .question = -1, .poll_at = -1, .clean_since = -1, .last_sample = -1 };
+	return (struct rb_volatile){ .row = row, .question = -1, .clean_since = -1, .last_sample = -1 };
 }
 
 static struct rb_row *current(struct rb *rb)
@@ -1051,6 +1115,17 @@ static void take(struct rb *rb, const struct rb_answer *a)
 		rb->in_doubt = false;
 }
 
+/* A wait that a commit came before. */
+static bool still_waits(struct rb *rb, const struct rb_now *now, struct rb_act *ret)
+{
+	struct rb_act was = rb->v.after_commit;
+	rb->v.after_commit.what = RB_COMMIT;
+	if (was.what != RB_WAIT || was.poll_at <= now->boot)
+		return false;
+	*ret = was;
+	return true;
+}
+
 void rb_next(struct rb *rb, const struct rb_answer *a, const struct rb_now *now, struct rb_act *ret)
 {
 	if (a)
@@ -1065,10 +1140,14 @@ void rb_next(struct rb *rb, const struct rb_answer *a, const struct rb_now *now,
 		}
 		if (rb->v.row != (size_t)(r - rb->rows))
 			rb->v = nothing_yet((size_t)(r - rb->rows));
+		if (still_waits(rb, now, ret))
+			break;
 		turn = table[r->step].run(rb, r, now, ret);
 	}
-	if (rb->flush || (ret->what != RB_CALL && rb_unsaved(rb)))
-		*ret = (struct rb_act){ .what = RB_COMMIT, .verb = -1 };
+	if (!rb->flush && (ret->what == RB_CALL || !rb_unsaved(rb)))
+		return;
+	rb->v.after_commit = *ret;
+	*ret = (struct rb_act){ .what = RB_COMMIT, .verb = -1 };
 }
 
 void rb_resume(struct rb *rb, const struct rb_now *now)
@@ -1143,11 +1222,13 @@ bool rb_join(struct rb *rb, uint16_t consumer, const struct rb_now *now)
 	struct rb_row *suspend = find(rb, RB_SUSPEND), *revoke = find(rb, RB_REVOKE), *drain = find(rb, RB_DRAIN);
 	if (rb->back || rb->shape.order != RB_ROTATE || !revoke || revoke->state != RB_PENDING)
 		return false;
-	struct rb_row *before = revoke;
-	if (suspend->state == RB_PENDING) { /* n-1 is untouched: the overlap begins anew for the newcomer */
+	struct rb_row *before = suspend->state == RB_RUNNING ? suspend : revoke; /* it is told at once, not after the soak */
+	if (suspend->state == RB_PENDING || suspend->state == RB_SKIPPED) {
+		/* n-1 is untouched: the overlap begins anew for the newcomer */
 		before = find(rb, RB_OVERLAP);
 		reset(before);
 		reset(drain);
+		reset(suspend);
 	}
 	size_t at = (size_t)(before - rb->rows);
 	insert(rb, at, RB_DISTRIBUTE, consumer);

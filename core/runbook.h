@@ -85,12 +85,29 @@ struct rb_shape {             /* what rows there are */
 	bool has_old;             /* there is an n-1 */
 };
 
+enum rb_do { RB_COMMIT, RB_CALL, RB_WAIT, RB_END };
+
+struct rb_act {
+	enum rb_do what;
+	size_t row;
+	int verb;                 /* RB_CALL: kind_verb or rb_verb */
+	enum rb_at at;
+	uint16_t target, endpoint;
+	bool old;                 /* about n-1, else about n */
+	bool fence;               /* earlier attempts are dead; keep their requests from landing first */
+	enum rb_waits waits_for;  /* RB_WAIT */
+	int64_t poll_at;          /* RB_WAIT: CLOCK_BOOTTIME at which to call again */
+	int64_t until;            /* RB_WAIT: wall clock at which the wait ends if all is well, -1 not known */
+	bool sampling;            /* RB_WAIT: must stay in this process */
+};
+
 struct rb_volatile {          /* of this process, for the row at hand */
 	size_t row;
 	bool asked, have, fenced; /* a question is out; its answer is in; it fences the authority */
 	int question;             /* verb of the question, -1 none */
-	int64_t poll_at, backoff; /* CLOCK_BOOTTIME; -1, 0 */
-	int64_t clean_since, last_sample;
+	int64_t backoff;
+	struct rb_act after_commit; /* RB_WAIT: what follows the commit under way */
+	int64_t clean_since, last_sample; /* CLOCK_BOOTTIME, -1 */
 	uint32_t sessions;        /* seen in the sample under way */
 	bool health_asked;        /* since this row was taken up */
 	int64_t health_at;
@@ -128,22 +145,6 @@ struct rb {
 	bool flush;               /* durable before anything else */
 	struct rb_answer answer;
 	struct rb_volatile v;
-};
-
-enum rb_do { RB_COMMIT, RB_CALL, RB_WAIT, RB_END };
-
-struct rb_act {
-	enum rb_do what;
-	size_t row;
-	int verb;                 /* RB_CALL: kind_verb or rb_verb */
-	enum rb_at at;
-	uint16_t target, endpoint;
-	bool old;                 /* about n-1, else about n */
-	bool fence;               /* earlier attempts are dead; keep their requests from landing first */
-	enum rb_waits waits_for;  /* RB_WAIT */
-	int64_t poll_at;          /* RB_WAIT: CLOCK_BOOTTIME at which to call again */
-	int64_t until;            /* RB_WAIT: wall clock at which the wait ends if all is well, -1 not known */
-	bool sampling;            /* RB_WAIT: must stay in this process */
 };
 
 /* Lays the rows of `shape` out behind a finished authorize (RB_ROTATE) or from the first (others). facts, policy, endpoints
