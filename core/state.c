@@ -30,7 +30,7 @@ static const char schema[] =
     "CREATE TABLE head(size INTEGER PRIMARY KEY, note TEXT NOT NULL);"
     "CREATE TABLE blob(sha TEXT PRIMARY KEY, data TEXT NOT NULL);"
     "CREATE TABLE secret(row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,"
-    " owner TEXT, risk TEXT, type TEXT, provider TEXT, policy TEXT, labels TEXT, last INTEGER NOT NULL DEFAULT 0,"
+    " owner TEXT, risk TEXT, type TEXT, provider TEXT, policy TEXT, labels TEXT,"
     " version INTEGER NOT NULL DEFAULT 0, issued_at INTEGER, rotated_at INTEGER, due_at INTEGER, expires_at INTEGER,"
     " unfinished INTEGER NOT NULL DEFAULT 0);"
     "CREATE INDEX secret_due ON secret(due_at) WHERE unfinished = 0 AND due_at IS NOT NULL;"
@@ -587,7 +587,6 @@ bool state_commit(struct state *s, struct err *e)
 		return false;
 	}
 	s->open_tx = false;
-	s->commits++;
 	/* Still within the turn: an older head must never replace a newer one. */
 	if (s->leaves)
 		state_log_derive(s, &note);
@@ -609,11 +608,6 @@ void state_abort(struct state *s)
 bool state_in_transaction(const struct state *s)
 {
 	return s->open_tx;
-}
-
-uint64_t state_commits(const struct state *s)
-{
-	return s->commits;
 }
 
 void state_scrub(struct state *s)

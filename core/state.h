@@ -54,7 +54,6 @@ bool state_begin(struct state *, struct err *) MUST_CHECK;
 bool state_commit(struct state *, struct err *) MUST_CHECK;
 void state_abort(struct state *);
 bool state_in_transaction(const struct state *);
-uint64_t state_commits(const struct state *); /* made by this process, for the benches */
 
 /* ---- the log */
 struct state_leaf { /* absent: NULL, 0, -1. v, seq, ts, actor, host and home are filled in */
@@ -73,8 +72,6 @@ typedef bool state_leaf_fn(void *arg, uint64_t seq, const char *leaf, size_t len
 bool state_leaves(struct state *, uint64_t from, uint64_t to, state_leaf_fn *, void *arg, struct err *) MUST_CHECK;
 tlog_subtree state_subtree; /* arg: struct state * */
 /* Texts over 16 KiB (plans) by their SHA-256, exported with the log. */
-bool state_blob_put(struct state *, const char *text, size_t len, char ret_sha[65], struct err *) MUST_CHECK;
-bool state_blob_get(struct state *, const char *sha, char **ret, size_t *ret_len, struct err *) MUST_CHECK;
 typedef bool state_blob_fn(void *arg, const char *sha, const char *text, size_t len, struct err *);
 bool state_blobs(struct state *, state_blob_fn *, void *arg, struct err *) MUST_CHECK;
 typedef bool state_head_fn(void *arg, uint64_t size, const char *note, struct err *);
@@ -115,7 +112,6 @@ typedef bool state_secret_fn(void *arg, const struct state_secret *, struct err 
  * is borrowed for the call; `decl` is NULL unless with_decl. */
 bool state_secrets(struct state *, const struct state_select *, bool with_decl, state_secret_fn *, void *arg, struct err *) MUST_CHECK;
 bool state_secret_schedule(struct state *, int64_t row, int64_t rotated_at, int64_t due_at, int64_t expires_at, struct err *) MUST_CHECK;
-bool state_secret_rename(struct state *, int64_t row, const char *id, struct err *) MUST_CHECK;
 bool state_secret_forget(struct state *, int64_t row, struct err *) MUST_CHECK; /* with versions and values; rotations stay */
 
 /* ---- versions and their values */
@@ -132,7 +128,6 @@ struct state_version {
 	char slot[64];               /* for single-purpose marks of the engine; "" none */
 	bool has_value;              /* out only */
 };
-bool state_version_next(struct state *, int64_t row, uint32_t *ret, struct err *) MUST_CHECK; /* never given out before */
 bool state_version_put(struct state *, int64_t row, const struct state_version *, struct err *) MUST_CHECK; /* insert or replace by n */
 /* Newest first; *ret is one block to free(). At most one version is current: put keeps the secret's columns in step. */
 bool state_versions(struct state *, int64_t row, struct state_version **ret, size_t *ret_n, struct err *) MUST_CHECK;
@@ -143,8 +138,6 @@ bool state_value_erase(struct state *, int64_t row, uint32_t n, struct err *) MU
 bool state_kept_put(struct state *, int64_t row, const char *id, const char *name, const struct fields *, struct err *) MUST_CHECK;
 bool state_kept_get(struct state *, int64_t row, const char *id, const char *name, struct fields **ret, struct err *) MUST_CHECK;
 bool state_kept_erase(struct state *, int64_t row, struct err *) MUST_CHECK; /* all of the secret's */
-/* Secrets whose some version has this value in some field (index over seal_find); for later leak reports and tests. */
-bool state_values_find(struct state *, const unsigned char find[SEAL_FIND_BYTES], state_secret_fn *, void *arg, struct err *) MUST_CHECK;
 
 /* ---- rotations and their step rows */
 struct state_rotation {
@@ -173,11 +166,9 @@ struct state_step {
 	uint32_t version, attempts;
 	int64_t started, ended;
 };
-void state_step_clear(struct state_step *);
 bool state_step_put(struct state *, const char *rotation, const struct state_step *, struct err *) MUST_CHECK; /* by idx */
 bool state_steps(struct state *, const char *rotation, struct state_step **ret, size_t *ret_n, struct err *) MUST_CHECK;
 void state_steps_free(struct state_step *, size_t n);
-bool state_steps_drop(struct state *, const char *rotation, struct err *) MUST_CHECK; /* before all are written anew */
 
 /* After a rotation has closed: truncates the WAL so that erased values are gone from it too. Best effort. */
 void state_scrub(struct state *);

@@ -32,7 +32,6 @@ struct state {
 	uint64_t leaves;             /* appended by the transaction under way */
 	struct tlog_frontier tree;   /* as of the transaction under way, or as it was opened */
 	struct tlog_vkey vkey;
-	uint64_t commits;
 	char *held;                  /* why nothing may be logged, NULL nothing */
 };
 

@@ -336,6 +336,20 @@ static void write_leaf(const struct state *s, const struct state_leaf *l, size_t
 	buf_str(b, "}");
 }
 
+static bool put_blob(struct state *s, const char *text, size_t len, char ret_sha[65], struct err *e)
+{
+	static const char sql[] = "INSERT INTO blob VALUES(?, ?) ON CONFLICT DO NOTHING";
+	unsigned char hash[crypto_hash_sha256_BYTES];
+	AUTO_Q q = {0};
+	if (!state_q_open(&q, s, sql, e))
+		return false;
+	crypto_hash_sha256(hash, (const unsigned char *)text, len);
+	sodium_bin2hex(ret_sha, 65, hash, sizeof hash);
+	state_q_text(&q, ret_sha);
+	state_q_textn(&q, text, len);
+	return state_q_run(&q, e);
+}
+
 /* Long texts move to the blob table; *text then points into `ret`, which names the blob. */
 static bool outsource(struct state *s, const char **text, char ret[96], struct err *e)
 {
@@ -343,7 +357,7 @@ static bool outsource(struct state *s, const char **text, char ret[96], struct e
 	char sha[65];
 	if (len <= STATE_BLOB_OVER)
 		return true;
-	if (!state_blob_put(s, *text, len, sha, e))
+	if (!put_blob(s, *text, len, sha, e))
 		return false;
 	snprintf(ret, 96, "sha256:%s:%zu", sha, len);
 	*text = ret;
@@ -497,37 +511,6 @@ bool state_subtree(void *arg, unsigned level, uint64_t index, struct tlog_hash *
 }
 
 /* ---- blobs */
-
-bool state_blob_put(struct state *s, const char *text, size_t len, char ret_sha[65], struct err *e)
-{
-	static const char sql[] = "INSERT INTO blob VALUES(?, ?) ON CONFLICT DO NOTHING";
-	unsigned char hash[crypto_hash_sha256_BYTES];
-	AUTO_Q q = {0};
-	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
-		return false;
-	crypto_hash_sha256(hash, (const unsigned char *)text, len);
-	sodium_bin2hex(ret_sha, 65, hash, sizeof hash);
-	state_q_text(&q, ret_sha);
-	state_q_textn(&q, text, len);
-	return state_q_run(&q, e);
-}
-
-bool state_blob_get(struct state *s, const char *sha, char **ret, size_t *ret_len, struct err *e)
-{
-	static const char sql[] = "SELECT data FROM blob WHERE sha = ?";
-	AUTO_Q q = {0};
-	bool row;
-	if (!state_q_open(&q, s, sql, e))
-		return false;
-	state_q_text(&q, sha);
-	if (!state_q_next(&q, &row, e))
-		return false;
-	if (!row)
-		return err_set(e, ERR_FAILED, "text '%s' is not in '%s'", sha, s->path);
-	const char *data = state_q_bytes(&q, 0, ret_len);
-	*ret = mem_dupn(data ? data : "", *ret_len);
-	return true;
-}
 
 bool state_blobs(struct state *s, state_blob_fn *fn, void *arg, struct err *e)
 {

@@ -183,7 +183,7 @@ bool state_rotations(struct state *s, int64_t ready_before, state_rotation_fn *f
 
 /* ---- step rows */
 
-void state_step_clear(struct state_step *x)
+static void clear_step(struct state_step *x)
 {
 	char **texts[] = {&x->step, &x->target, &x->state, &x->class_, &x->receipt, &x->error, &x->body};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -194,7 +194,7 @@ void state_step_clear(struct state_step *x)
 void state_steps_free(struct state_step *all, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		state_step_clear(&all[i]);
+		clear_step(&all[i]);
 	free(all);
 }
 
@@ -268,14 +268,4 @@ bool state_steps(struct state *s, const char *rotation, struct state_step **ret,
 	*ret = all;
 	*ret_n = n;
 	return true;
-}
-
-bool state_steps_drop(struct state *s, const char *rotation, struct err *e)
-{
-	static const char sql[] = "DELETE FROM step WHERE rotation = ?";
-	AUTO_Q q = {0};
-	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
-		return false;
-	state_q_text(&q, rotation);
-	return state_q_run(&q, e);
 }

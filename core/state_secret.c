@@ -305,23 +305,6 @@ bool state_secret_forget(struct state *s, int64_t row, struct err *e)
 
 /* ---- versions */
 
-bool state_version_next(struct state *s, int64_t row, uint32_t *ret, struct err *e)
-{
-	static const char sql[] =
-	    "UPDATE secret SET last = last + 1 WHERE row = ? AND last < 4294967295 RETURNING last";
-	AUTO_Q q = {0};
-	bool found;
-	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
-		return false;
-	state_q_int(&q, row);
-	if (!state_q_next(&q, &found, e))
-		return false;
-	if (!found)
-		return err_set(e, ERR_FAILED, "there is no secret with row %lld", (long long)row);
-	*ret = (uint32_t)state_q_i64(&q, 0);
-	return state_q_run(&q, e);
-}
-
 static bool make_current(struct state *s, int64_t row, const struct state_version *v, struct err *e)
 {
 	static const char demote[] = "UPDATE version SET state = 2 WHERE row = ? AND state = 1 AND n <> ?";
@@ -353,18 +336,6 @@ static bool not_current(struct state *s, int64_t row, uint32_t n, struct err *e)
 	return state_q_run(&q, e);
 }
 
-static bool number_used(struct state *s, int64_t row, uint32_t n, struct err *e)
-{
-	static const char sql[] = "UPDATE secret SET last = ? WHERE row = ? AND last < ?";
-	AUTO_Q q = {0};
-	if (!state_q_open(&q, s, sql, e))
-		return false;
-	state_q_int(&q, n);
-	state_q_int(&q, row);
-	state_q_int(&q, n);
-	return state_q_run(&q, e);
-}
-
 bool state_version_put(struct state *s, int64_t row, const struct state_version *v, struct err *e)
 {
 	static const char sql[] =
@@ -388,7 +359,7 @@ bool state_version_put(struct state *s, int64_t row, const struct state_version 
 	state_q_text(&q, v->reason);
 	state_q_text(&q, v->fp);
 	state_q_text(&q, v->slot);
-	if (!state_q_run(&q, e) || !number_used(s, row, v->n, e))
+	if (!state_q_run(&q, e))
 		return false;
 	return v->state == STATE_CURRENT ? make_current(s, row, v, e) : not_current(s, row, v->n, e);
 }

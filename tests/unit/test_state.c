@@ -1,5 +1,7 @@
 #include "tests/unit/state_rig.h"
 
+#include <sqlite3.h>
+
 static bool collect(void *arg, const struct state_secret *x, struct err *e)
 {
 	(void)e;
@@ -104,12 +106,27 @@ static struct fields *some(const char *password)
 	return f;
 }
 
+/* The index for leak reports outlives the value. */
+static int rows_found(const unsigned char hash[SEAL_FIND_BYTES])
+{
+	sqlite3 *own = NULL;
+	sqlite3_stmt *ask = NULL;
+	int rows = -1;
+	if (sqlite3_open_v2(db, &own, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+	    sqlite3_prepare_v2(own, "SELECT count(*) FROM found WHERE hash = ?", -1, &ask, NULL) == SQLITE_OK &&
+	    sqlite3_bind_blob(ask, 1, hash, SEAL_FIND_BYTES, SQLITE_STATIC) == SQLITE_OK &&
+	    sqlite3_step(ask) == SQLITE_ROW)
+		rows = sqlite3_column_int(ask, 0);
+	sqlite3_finalize(ask);
+	sqlite3_close(own);
+	return rows;
+}
+
 static void test_versions(void)
 {
 	fresh();
 	struct opened o = reopen(STATE_WRITE);
 	bool changed, found;
-	uint32_t n = 0;
 	struct state_version *all = NULL;
 	struct state_secret x = {0};
 	size_t count = 0;
@@ -119,22 +136,13 @@ static void test_versions(void)
 	OK(state_commit(o.s, &err));
 	int64_t row = row_of(o.s, "a");
 
-	TEST("version numbers are never given out twice");
+	TEST("one version is current, and the secret's columns follow");
 	OK(state_begin(o.s, &err));
-	OK(state_version_next(o.s, row, &n, &err));
-	CHECK(n == 1);
 	OK(state_version_put(
 	    o.s, row,
 	    &(struct state_version){
 		.n = 5, .state = STATE_CURRENT, .issued_at = 7, .expires_at = -1, .revoked_at = -1, .handle = "h5"},
 	    &err));
-	OK(state_version_next(o.s, row, &n, &err));
-	CHECK(n == 6);
-	OK(state_commit(o.s, &err));
-	FAILS(state_version_next(o.s, row, &n, &err), ERR_FAILED);
-
-	TEST("one version is current, and the secret's columns follow");
-	OK(state_begin(o.s, &err));
 	OK(state_version_put(
 	    o.s, row,
 	    &(struct state_version){.n = 6, .state = STATE_CURRENT, .issued_at = 8, .expires_at = 9, .revoked_at = -1},
@@ -157,36 +165,31 @@ static void test_versions(void)
 	CHECK(found && x.version == 0 && x.issued_at == -1);
 	state_secret_clear(&x);
 
-	TEST("values are sealed, found by hash, erased, and move with a rename");
+	TEST("values are sealed, found by hash, and erased");
 	AUTO_FIELDS *f = some("canary-4711");
 	AUTO_FIELDS *got = NULL;
 	AUTO_FIELDS *kept = NULL;
 	unsigned char hash[SEAL_FIND_BYTES];
-	char list[1024] = "";
 	OK(state_begin(o.s, &err));
 	OK(state_value_put(o.s, row, "a", 6, f, &err));
 	OK(state_kept_put(o.s, row, "a", "R/t", f, &err));
 	OK(state_commit(o.s, &err));
 	FAILS(state_value_get(o.s, row, "b", 6, &got, &err), ERR_FAILED);
 	CHECK(got == NULL);
-	OK(state_begin(o.s, &err));
-	FAILS(state_secret_rename(o.s, row, "b", &err), ERR_USAGE);
-	OK(state_secret_rename(o.s, row, "c/d", &err));
-	OK(state_commit(o.s, &err));
-	OK(state_value_get(o.s, row, "c/d", 6, &got, &err));
+	OK(state_value_get(o.s, row, "a", 6, &got, &err));
 	CHECK_STR(fields_get(got, "password", NULL), "canary-4711");
-	OK(state_kept_get(o.s, row, "c/d", "R/t", &kept, &err));
+	OK(state_kept_get(o.s, row, "a", "R/t", &kept, &err));
 	CHECK_STR(fields_get(kept, "password", NULL), "canary-4711");
 	OK(state_begin(o.s, &err));
 	OK(state_value_erase(o.s, row, 6, &err));
 	OK(state_kept_erase(o.s, row, &err));
 	OK(state_commit(o.s, &err));
 	seal_find(seal, "canary-4711", 11, hash);
-	OK(state_values_find(o.s, hash, collect, list, &err));
-	CHECK_STR(list, "c/d ");
+	CHECK(rows_found(hash) == 1);
+	CHECK(rows_found((unsigned char[SEAL_FIND_BYTES]){0}) == 0);
 	fields_free(got);
 	got = NULL;
-	OK(state_value_get(o.s, row, "c/d", 6, &got, &err));
+	OK(state_value_get(o.s, row, "a", 6, &got, &err));
 	CHECK(got == NULL);
 	OK(state_versions(o.s, row, &all, &count, &err));
 	CHECK(count == 2 && !all[0].has_value);
@@ -260,12 +263,6 @@ static void test_rotations(void)
 	OK(state_steps(o.s, r[2].id, &steps, &count, &err));
 	CHECK(count == 2 && strcmp(steps[0].step, "generate") == 0 && strcmp(steps[1].state, "done") == 0 &&
 	      steps[1].ended == 4);
-	state_steps_free(steps, count);
-	OK(state_begin(o.s, &err));
-	OK(state_steps_drop(o.s, r[2].id, &err));
-	OK(state_commit(o.s, &err));
-	OK(state_steps(o.s, r[2].id, &steps, &count, &err));
-	CHECK(count == 0);
 	state_steps_free(steps, count);
 	shut(&o);
 }

@@ -35,6 +35,16 @@ static void check_log(struct state *s, uint64_t want)
 	CHECK(l.f.size == want && head.size == want && memcmp(&root, &head.root, sizeof root) == 0);
 }
 
+/* arg: digest and text that are looked for; the digest is forgotten when they are there. */
+static bool is_blob(void *arg, const char *sha, const char *text, size_t len, struct err *e)
+{
+	const char **want = arg;
+	(void)e;
+	if (want[0] && strcmp(sha, want[0]) == 0 && len == strlen(want[1]) && memcmp(text, want[1], len) == 0)
+		want[0] = NULL;
+	return true;
+}
+
 static void test_log(void)
 {
 	fresh();
@@ -77,14 +87,13 @@ static void test_log(void)
 	CHECK(ms > clock_wall() - 60000 && ms <= clock_wall());
 
 	TEST("a long text is a blob that its leaf names");
-	AUTO_FREE char *text = NULL;
-	size_t len = 0;
 	const char *reason = json_str(j, "reason");
 	char sha[65];
 	CHECK(reason && strncmp(reason, "sha256:", 7) == 0 && strcmp(reason + 71, ":19999") == 0);
 	snprintf(sha, sizeof sha, "%.64s", reason ? reason + 7 : "");
-	OK(state_blob_get(o.s, sha, &text, &len, &err));
-	CHECK(len == 19999 && text && strcmp(text, long_text) == 0);
+	const char *wanted[] = {sha, long_text};
+	OK(state_blobs(o.s, is_blob, wanted, &err));
+	CHECK(wanted[0] == NULL);
 
 	TEST("a leaf always fits");
 	OK(state_begin(o.s, &err));
@@ -296,7 +305,6 @@ static void test_scrub(void)
 	OK(state_commit(o.s, &err));
 	state_scrub(o.s);
 	CHECK(!leaks(db));
-	CHECK(state_commits(o.s) == 2);
 	shut(&o);
 }
 
