@@ -71,15 +71,22 @@ static void commits(struct state *st, long n, long group)
 	need(state_begin(st, &err) && state_rotation_put(st, &r, &err) && state_commit(st, &err));
 }
 
+/* Of 300 bytes or a little more each, in pairs of an intent and its outcome. */
 static void leaves(struct state *st, long n)
 {
-	const struct state_leaf leaf = { .act = "bench", .secret = "bench/one", .receipt = "a leaf of common length, as a step has",
-	                                 .outcome = "done", .policy_max_age = -1 };
+	char op[ULID_SIZE], rotation[ULID_SIZE];
+	struct state_leaf leaf = { .op = op, .act = "probe", .secret = "bench/one", .rotation = rotation, .step = "probe",
+	                           .target = "127.0.0.1:5432", .version = 2, .attempt = 1, .policy_max_age = -1 };
 
+	ulid_new(rotation);
 	for (long i = 0; i < n;) {
 		need(state_begin(st, &err));
-		for (long k = 0; k < 10000 && i < n; k++, i++)
+		for (long k = 0; k < 10000 && i < n; k++, i++) {
+			if (i % 2 == 0)
+				ulid_new(op);
+			leaf.outcome = i % 2 == 0 ? "intent" : "done";
 			need(state_log(st, &leaf, &err));
+		}
 		need(state_commit(st, &err));
 	}
 }
