@@ -3,7 +3,7 @@
  *                               per second and the worst wait for a commit in microseconds
  *   state leaves DIR N          N log leaves, as fast as it goes
  *   state schedule DIR DUE      gives every secret a due time within the coming month, and DUE of them a past one
- *   state proof DIR N           proves N leaves; prints the worst time of one in microseconds */
+ *   state proof DIR N           proves N leaves five times; prints the greatest of their least times in microseconds */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,10 +139,15 @@ static void proof(struct state *st, long n)
 	need(state_head(st, &note, &head, &err));
 	for (long i = 0; i < n; i++) {
 		uint64_t index = (uint64_t)i * 2654435761u % head.size;
-		int64_t from = now_us();
+		int64_t least = INT64_MAX;
 
-		need(tlog_prove(state_subtree, st, index, head.size, path, &len, &err));
-		worst = now_us() - from > worst ? now_us() - from : worst;
+		for (int k = 0; k < 5; k++) {
+			int64_t from = now_us();
+
+			need(tlog_prove(state_subtree, st, index, head.size, path, &len, &err));
+			least = now_us() - from < least ? now_us() - from : least;
+		}
+		worst = least > worst ? least : worst;
 	}
 	printf("%lld\n", (long long)worst);
 	free(note);
