@@ -1,6 +1,7 @@
 #include "json.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -15,7 +16,9 @@ union block {
 
 static void *wiping_malloc(size_t size)
 {
-	union block *b = mem_alloc(sizeof *b + size);
+	union block *b = size <= PTRDIFF_MAX - sizeof *b ? malloc(sizeof *b + size) : NULL; /* jansson fills it */
+	if (!b)
+		mem_out();
 	b->size = size;
 	return b + 1;
 }
