@@ -336,6 +336,27 @@ static void test_turn(void)
 	shut(&o);
 }
 
+static void test_snapshot(void)
+{
+	struct tlog_checkpoint before, after;
+	fresh();
+	TEST("a reader sees one moment, and a later reader what came since");
+	struct opened o = reopen(STATE_WRITE);
+	struct opened r = reopen(STATE_READ);
+	OK(state_head(r.s, NULL, &before, &err));
+	OK(state_begin(o.s, &err));
+	CHECK(log_one(o.s, "later"));
+	OK(state_commit(o.s, &err));
+	OK(state_head(r.s, NULL, &after, &err));
+	CHECK(after.size == before.size);
+	check_log(r.s, before.size);
+	shut(&r);
+	r = reopen(STATE_READ);
+	check_log(r.s, before.size + 1);
+	shut(&r);
+	shut(&o);
+}
+
 static void test_deep(void)
 {
 	fresh();
@@ -391,6 +412,7 @@ int main(void)
 	test_refusals();
 	test_scrub();
 	test_turn();
+	test_snapshot();
 	test_deep();
 	test_origin();
 	rig_end();
