@@ -486,6 +486,8 @@ static enum turn temporary(struct rb *rb, struct rb_row *r, const struct rb_now 
 /* An answer that ends no row: OK and MORE are the caller's. */
 static enum turn trouble(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act, const struct rb_answer *a)
 {
+	if (a->rc == KIND_CONFLICT && r->old && !r->undo)
+		return hold(rb, RB_WHY_CONFLICT); /* n-1 is another's: nobody may be sent back to it */
 	if (a->rc == KIND_CONFLICT)
 		return fail(rb, r, now, RB_WHY_CONFLICT);
 	if (a->rc == KIND_PERMANENT)
@@ -1246,7 +1248,8 @@ void rb_leave(struct rb *rb, uint16_t consumer, const struct rb_now *now)
 		if (rb_row_at(r) != RB_CONSUMERS || r->target != consumer || (r->state != RB_PENDING && r->state != RB_RUNNING))
 			continue;
 		r->ended = now->wall;
-		skip(r);
+		r->state = r->state == RB_RUNNING ? RB_FAILED : RB_SKIPPED; /* what had begun is on record as given up */
+		touch(r);
 	}
 }
 

@@ -1,5 +1,5 @@
-/* The search: the runbook walked breadth-first over state x crash x lost reply x late request x foreign change x abort x
- * reboot x clock x gate, against an authority in memory, for each kind of facts. The four promises are checked in every
+/* The search: the runbook walked breadth-first over state x crash x lost reply x late request x foreign change x abort
+ * x reboot x clock x gate, against an authority in memory, for each kind of facts. The four promises are checked in every
  * state that is reached:
  *   1 nothing is lost       what the authority accepts is durable here; n-1 goes only after n is proven in use
  *   2 nobody is locked out  what a consumer holds or has open is accepted, unless the plan said outage
@@ -125,18 +125,21 @@ static uint64_t hash(const struct node *n)
 	h = mix_rows(h, n->row, n->n, n);
 	h = mix_rows(h, n->drow, n->dn, n);
 	const struct rb_volatile *v = &n->rb.v;
-	h = mix(h, (uint64_t)n->rb.result | (uint64_t)n->rb.back << 8 | (uint64_t)n->rb.in_doubt << 9 | (uint64_t)n->rb.flush << 10 |
-	           (uint64_t)n->rb.dirty << 11 | (uint64_t)n->rb.attempt << 16 | (uint64_t)n->drb.attempt << 32 | (uint64_t)n->drb.result << 48 |
-	           (uint64_t)n->rb.why << 56);
-	h = mix(h, (uint64_t)v->row | (uint64_t)v->asked << 16 | (uint64_t)(v->question + 1) << 20 | (uint64_t)v->health_asked << 32 |
-	           (uint64_t)v->health_bad << 36 | (uint64_t)v->health_target << 40 | (uint64_t)v->clock_asked << 50 | (uint64_t)v->have << 51);
+	h = mix(h, (uint64_t)n->rb.result | (uint64_t)n->rb.back << 8 | (uint64_t)n->rb.in_doubt << 9 |
+	           (uint64_t)n->rb.flush << 10 | (uint64_t)n->rb.dirty << 11 | (uint64_t)n->rb.attempt << 16 |
+	           (uint64_t)n->drb.attempt << 32 | (uint64_t)n->drb.result << 48 | (uint64_t)n->rb.why << 56);
+	h = mix(h, (uint64_t)v->row | (uint64_t)v->asked << 16 | (uint64_t)(v->question + 1) << 20 |
+	           (uint64_t)v->health_asked << 32 | (uint64_t)v->health_bad << 36 | (uint64_t)v->health_target << 40 |
+	           (uint64_t)v->clock_asked << 50 | (uint64_t)v->have << 51);
 	h = mix(h, v->after_commit.what == RB_WAIT);
 	if (scene->watched)
 		h = mix(h, (uint64_t)(v->health_at > n->boot ? v->health_at - n->boot : 0) << 1 | v->health_out);
 	h = mix(h, v->clean_since < 0 ? 1 : (uint64_t)(v->last_sample - v->clean_since) + 2);
 	h = mix(h, v->last_sample < 0 ? 1 : (uint64_t)(n->boot - v->last_sample) + 2);
 	h = mix(h, (uint64_t)v->backoff | (uint64_t)v->sessions << 32);
-	return mix(h, n->told ? (uint64_t)n->act.what | (uint64_t)n->act.verb << 8 | (uint64_t)n->act.endpoint << 40 | UINT64_C(1) << 60 : 0);
+	const struct rb_act *a = &n->act;
+	uint64_t does = (uint64_t)a->what | (uint64_t)a->verb << 8 | (uint64_t)a->endpoint << 40 | UINT64_C(1) << 60;
+	return n->told ? mix(h, does) : h;
 }
 
 static void trace(uint32_t at)
@@ -426,7 +429,8 @@ static void interrupted(const struct node *from, uint32_t at, int64_t ms)
 static int64_t until_poll(const struct node *n)
 {
 	int64_t ms = n->act.poll_at - n->boot, latest = 100;
-	bool jitters = n->act.waits_for == RB_FOR_RECEIPT || n->act.waits_for == RB_FOR_RETRY || n->act.waits_for == RB_FOR_PROBE;
+	enum rb_waits why = n->act.waits_for;
+	bool jitters = why == RB_FOR_RECEIPT || why == RB_FOR_RETRY || why == RB_FOR_PROBE;
 	while (jitters && latest < ms)
 		latest *= 2;
 	return jitters && ms > 0 ? latest : ms;
@@ -511,7 +515,8 @@ static void goes_wrong(const struct node *from, uint32_t at)
 	if (n.w.accepts[OLD] && !n.w.taken[OLD] && !one && rotates && !n.w.late)
 		taken(from, at, OLD);
 	n.w.faults++;
-	if (r && r->step == RB_SUSPEND && r->phase == RB_SOAK && r->state == RB_RUNNING && n.w.suspended[OLD] && !n.w.taken[OLD]) {
+	bool soaks = r && r->step == RB_SUSPEND && r->phase == RB_SOAK && r->state == RB_RUNNING;
+	if (soaks && n.w.suspended[OLD] && !n.w.taken[OLD]) {
 		n.w.suspended[OLD] = 0;
 		n.w.stray = 1;
 		push(&n, at, "restored by hand, and used");
@@ -580,25 +585,7 @@ static void expand(uint32_t at)
 	}
 }
 
-/* ---- scenes */
-
-static void world_begin(struct world *w)
-{
-	const struct scene *s = scene;
-	bool rotates = s->order == RB_ROTATE;
-	uint8_t used = rotates ? OLD + 1 : NEW + 1;
-	w->accepts[OLD] = w->view[OLD] = w->sealed[OLD] = !s->first && s->order != RB_PUSH;
-	w->accepts[NEW] = w->view[NEW] = w->sealed[NEW] = w->issued = !rotates;
-	w->sealed[OLD] &= !s->old_unknown;
-	memcpy(w->sealed_now, w->sealed, sizeof w->sealed);
-	for (int c = 0; c < CONSUMERS; c++)
-		w->holds[c] = w->uses[c] = s->first ? 0 : used;
-	w->stored = s->first || s->new_store ? 0 : used;
-	if (s->order == RB_PUSH)
-		w->holds[0] = w->uses[0] = w->stored = 0;
-	w->stray = s->stubborn || s->order == RB_REVOKE_ONE;
-	w->told_ago = w->suspended_ago = overlap_of();
-}
+/* ---- one scene */
 
 static void begin(void)
 {
@@ -610,7 +597,8 @@ static void begin(void)
 	struct rb rb = { .facts = s->facts, .endpoints = (uint16_t)s->endpoints, .n_health = s->watched,
 		.old_known = has_old && !s->old_unknown, .attempt = 1,
 		.policy = { .probe_successes = 1, .probe_timeout = 1000, .canary = s->canary, .bake = 10, .confirm_timeout = 800,
-			.overlap = overlap_of(), .quiet_for = 2 * sample, .sample = sample, .drain_timeout = 20 * sample, .soak = overlap_of(), .retry_deadline = 600,
+			.overlap = overlap_of(), .quiet_for = 2 * sample, .sample = sample, .drain_timeout = 20 * sample,
+			.soak = overlap_of(), .retry_deadline = 600,
 			.revoke_on_timeout = s->stubborn, .hold_on_failure = s->holds_on_failure },
 		.shape = { .order = s->order, .stores = STORES, .consumers = CONSUMERS, .has_old = has_old },
 		.v = { .row = SIZE_MAX, .question = -1, .clean_since = -1, .last_sample = -1 } };
@@ -661,30 +649,6 @@ static void live(void)
 	free(todo);
 }
 
-#define SAMPLED_ .usage = KIND_SAMPLED, .put = KIND_OBSERVABLE, .drop = KIND_OBSERVABLE
-#define BLIND_ .usage = KIND_BLIND, .put = KIND_OBSERVABLE, .drop = KIND_OBSERVABLE
-#define FACTS_PAIR .facts = { .slots = 2, .named = true, .can_suspend = true, SAMPLED_ }
-#define PAIR FACTS_PAIR, .endpoints = 1, .faults = 2
-static const struct scene scenes[] = {
-	{ .name = "named pair that can suspend", PAIR },
-	{ .name = "named pair, canary", PAIR, .canary = 1 },
-	{ .name = "named pair, watched", FACTS_PAIR, .endpoints = 1, .watched = true, .faults = 1 },
-	{ .name = "named pair, two endpoints", FACTS_PAIR, .endpoints = 2, .faults = 2 },
-	{ .name = "named pair, clocks", PAIR, .clocks = true },
-	{ .name = "named pair, gates", PAIR, .gates = true },
-	{ .name = "named pair, revoked on timeout", PAIR, .stubborn = true },
-	{ .name = "named pair, new store, failures hold", PAIR, .new_store = true, .holds_on_failure = true },
-	{ .name = "two slots, cannot suspend", .facts = { .slots = 2, SAMPLED_ }, .endpoints = 1, .faults = 2 },
-	{ .name = "n slots, blind", .facts = { .slots = 0, BLIND_ }, .endpoints = 1, .new_store = true, .faults = 2 },
-	{ .name = "n slots, blind, can suspend, clocks", .facts = { .slots = 0, .can_suspend = true, BLIND_ }, .endpoints = 1, .clocks = true, .faults = 2 },
-	{ .name = "one slot", .facts = { .slots = 1, SAMPLED_ }, .outage = true, .endpoints = 1, .faults = 2 },
-	{ .name = "one slot, value unknown", .facts = { .slots = 1, SAMPLED_ }, .outage = true, .old_unknown = true, .endpoints = 1, .faults = 2 },
-	{ .name = "first of all", PAIR, .first = true },
-	{ .name = "adopted, value unknown", PAIR, .old_unknown = true },
-	{ .name = "push", PAIR, .order = RB_PUSH },
-	{ .name = "revoke one", PAIR, .order = RB_REVOKE_ONE },
-};
-
 static bool search(size_t number)
 {
 	begin();
@@ -698,8 +662,8 @@ static bool search(size_t number)
 		printf("# %s: never %s\n", scene->name, finished ? "rolled back" : "finished");
 		violations++;
 	}
-	printf("%sok %zu - %s: %u states, %lu finished, %lu rolled back, %lu held, %d violations\n", violations ? "not " : "", number,
-	       scene->name, n_states - 1, finished, rolled, held, violations);
+	printf("%sok %zu - %s: %u states, %lu finished, %lu rolled back, %lu held, %d violations\n",
+	       violations ? "not " : "", number, scene->name, n_states - 1, finished, rolled, held, violations);
 	return violations == 0;
 }
 

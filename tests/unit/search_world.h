@@ -53,6 +53,32 @@ struct world {
 	int64_t told_ago, suspended_ago;
 };
 
+#define SAMPLED_ .usage = KIND_SAMPLED, .put = KIND_OBSERVABLE, .drop = KIND_OBSERVABLE
+#define BLIND_ .usage = KIND_BLIND, .put = KIND_OBSERVABLE, .drop = KIND_OBSERVABLE
+#define FACTS_PAIR .facts = { .slots = 2, .named = true, .can_suspend = true, SAMPLED_ }
+#define PAIR FACTS_PAIR, .endpoints = 1, .faults = 2
+static const struct scene scenes[] = {
+	{ .name = "named pair that can suspend", PAIR },
+	{ .name = "named pair, canary", PAIR, .canary = 1 },
+	{ .name = "named pair, watched", FACTS_PAIR, .endpoints = 1, .watched = true, .faults = 1 },
+	{ .name = "named pair, two endpoints", FACTS_PAIR, .endpoints = 2, .faults = 2 },
+	{ .name = "named pair, clocks", PAIR, .clocks = true },
+	{ .name = "named pair, gates", PAIR, .gates = true },
+	{ .name = "named pair, revoked on timeout", PAIR, .stubborn = true },
+	{ .name = "named pair, new store, failures hold", PAIR, .new_store = true, .holds_on_failure = true },
+	{ .name = "two slots, cannot suspend", .facts = { .slots = 2, SAMPLED_ }, .endpoints = 1, .faults = 2 },
+	{ .name = "n slots, blind", .facts = { .slots = 0, BLIND_ }, .endpoints = 1, .new_store = true, .faults = 2 },
+	{ .name = "n slots, blind, can suspend, clocks", .facts = { .slots = 0, .can_suspend = true, BLIND_ }, .endpoints = 1,
+		.clocks = true, .faults = 2 },
+	{ .name = "one slot", .facts = { .slots = 1, SAMPLED_ }, .outage = true, .endpoints = 1, .faults = 2 },
+	{ .name = "one slot, value unknown", .facts = { .slots = 1, SAMPLED_ }, .outage = true, .old_unknown = true,
+		.endpoints = 1, .faults = 2 },
+	{ .name = "first of all", PAIR, .first = true },
+	{ .name = "adopted, value unknown", PAIR, .old_unknown = true },
+	{ .name = "push", PAIR, .order = RB_PUSH },
+	{ .name = "revoke one", PAIR, .order = RB_REVOKE_ONE },
+};
+
 static const struct scene *scene;
 static int breaks;
 
@@ -69,6 +95,24 @@ static inline int64_t overlap_of(void)
 static inline int64_t up_to(int64_t ms, int64_t most)
 {
 	return ms < most ? ms : most;
+}
+
+static inline void world_begin(struct world *w)
+{
+	const struct scene *s = scene;
+	bool rotates = s->order == RB_ROTATE;
+	uint8_t used = rotates ? OLD + 1 : NEW + 1;
+	w->accepts[OLD] = w->view[OLD] = w->sealed[OLD] = !s->first && s->order != RB_PUSH;
+	w->accepts[NEW] = w->view[NEW] = w->sealed[NEW] = w->issued = !rotates;
+	w->sealed[OLD] &= !s->old_unknown;
+	memcpy(w->sealed_now, w->sealed, sizeof w->sealed);
+	for (int c = 0; c < CONSUMERS; c++)
+		w->holds[c] = w->uses[c] = s->first ? 0 : used;
+	w->stored = s->first || s->new_store ? 0 : used;
+	if (s->order == RB_PUSH)
+		w->holds[0] = w->uses[0] = w->stored = 0;
+	w->stray = s->stubborn || s->order == RB_REVOKE_ONE;
+	w->told_ago = w->suspended_ago = overlap_of();
 }
 
 static inline void world_passes(struct world *w, int64_t ms)
@@ -196,7 +240,7 @@ static inline struct rb_answer world_answer(struct world *w, const struct rb_act
 	if (a->verb == KIND_USAGE)
 		r.sessions = world_sessions(w, version, a->endpoint);
 	if (a->verb == RB_RECEIPT)
-		r.yes = w->uses[a->target] == version + 1 || (scene->facts.usage != KIND_SAMPLED && w->holds[a->target] == version + 1);
+		r.yes = (scene->facts.usage == KIND_SAMPLED ? w->uses : w->holds)[a->target] == version + 1;
 	if (a->verb == RB_HEALTH)
 		r.yes = !w->sick;
 	if (breaks == 2 && (a->verb == RB_RECEIPT || a->verb == KIND_USAGE)) { /* lies about use */

@@ -311,6 +311,14 @@ static void ways_back(void)
 	CHECK(rb.result == RB_HELD && rb.why == RB_WHY_REFUSED);
 	rb_clear(&rb);
 
+	TEST("n-1 that became another's before it was suspended is no way back: held, and forward stays open");
+	rb = up_to(RB_SUSPEND);
+	act = next(&rb, NULL, &now);
+	CHECK(act.verb == KIND_SUSPEND);
+	said(&rb, KIND_CONFLICT, 0, &now);
+	CHECK(rb.result == RB_HELD && rb.why == RB_WHY_CONFLICT && !rb.back);
+	rb_clear(&rb);
+
 	TEST("a lost restore is fenced before it is repeated");
 	rb = up_to(RB_SUSPEND);
 	struct rb_row *r = row_of(&rb, RB_SUSPEND, false);
@@ -351,6 +359,16 @@ static void newcomers(void)
 	row_of(&rb, RB_SUSPEND, false)->state = RB_SKIPPED;
 	CHECK(rb_join(&rb, 1, &now));
 	CHECK(row_of(&rb, RB_OVERLAP, false)->state == RB_PENDING && row_of(&rb, RB_DRAIN, false)->state == RB_PENDING);
+	rb_clear(&rb);
+
+	TEST("one that leaves is waited for no more, and what had begun is on record");
+	rb = up_to(RB_CONFIRM);
+	act = next(&rb, NULL, &now);
+	CHECK(act.verb == RB_RECEIPT);
+	rb_leave(&rb, 0, &now);
+	CHECK(row_of(&rb, RB_CONFIRM, false)->state == RB_FAILED);
+	act = next(&rb, NULL, &now);
+	CHECK(row_of(&rb, RB_OVERLAP, false)->state == RB_RUNNING && rb.result == RB_WORKING);
 	rb_clear(&rb);
 
 	TEST("none joins a revoke that has begun");
