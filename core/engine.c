@@ -58,6 +58,7 @@ static void commit(struct engine *en)
 			continue;
 		if (ok) {
 			rb_committed(&r->rb);
+			r->committed = true;
 			r->status = RUN_READY;
 		} else {
 			r->err = e;

@@ -181,7 +181,7 @@ static void over(struct run *r)
 
 static bool gate_waits(struct run *r, const struct rb_now *now)
 {
-	if (r->planned || now->gate_open || r->mode == RUN_DRY)
+	if (r->planned || now->gate_open || r->mode == RUN_DRY || r->series != &engine_plan_series)
 		return false;
 	r->act = (struct rb_act){ .what = RB_WAIT, .waits_for = RB_FOR_WINDOW, .until = now->gate_until, .row = SIZE_MAX,
 		.poll_at = now->boot + (now->gate_until - now->wall) };
@@ -227,6 +227,10 @@ void engine_advance(struct run *r)
 		struct rb_now now = engine_run_now(r);
 		if (!r->planned && (gate_waits(r, &now) || !authorized(r)))
 			continue;
+		if (r->committed && !engine_follow(r, &r->err)) {
+			engine_end_error(r);
+			continue;
+		}
 		rb_next(&r->rb, r->have_answer ? &r->answer : NULL, &now, &r->act);
 		r->have_answer = false;
 		switch (r->act.what) {

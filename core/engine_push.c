@@ -154,11 +154,17 @@ int engine_push(struct home *h, const char *const ids[], size_t n, const char *c
 
 /* ---- revoke */
 
+static bool alive(const struct state_version *v, uint32_t replaced)
+{
+	bool current = v->state == STATE_CURRENT && v->n != replaced;
+	return !current && v->state != STATE_REVOKED && v->state != STATE_ORPHANED;
+}
+
 static int bad_version(struct err *e, const char *id, const struct state_version *v, const struct state_version all[], size_t n)
 {
 	size_t living = 0;
 	for (size_t i = 0; i < n; i++)
-		living += all[i].state != STATE_CURRENT && all[i].state != STATE_REVOKED && all[i].state != STATE_ORPHANED;
+		living += alive(&all[i], 0);
 	if (!v)
 		err_set(e, ERR_USAGE, living ? "'%s' has %zu living versions beside the current one: say which" : "'%s' has no living version beside the current one", id, living);
 	else if (v->state == STATE_CURRENT)
@@ -169,7 +175,8 @@ static int bad_version(struct err *e, const char *id, const struct state_version
 	return e->code;
 }
 
-static int choose(struct home *h, const char *id, uint32_t *version, struct err *e)
+/* `replaced`: the version that an unfinished rotation is about to replace; current until all have confirmed. */
+static int choose(struct home *h, const char *id, uint32_t replaced, uint32_t *version, struct err *e)
 {
 	struct state_secret s = { 0 };
 	AUTO_FREE struct state_version *all = NULL;
@@ -185,7 +192,7 @@ static int choose(struct home *h, const char *id, uint32_t *version, struct err 
 	if (!ok)
 		return e->code;
 	for (size_t i = 0; i < n; i++) {
-		bool lives = all[i].state != STATE_CURRENT && all[i].state != STATE_REVOKED && all[i].state != STATE_ORPHANED;
+		bool lives = alive(&all[i], replaced);
 		living += lives;
 		if (*version ? all[i].n == *version : lives)
 			found = &all[i];
@@ -194,7 +201,7 @@ static int choose(struct home *h, const char *id, uint32_t *version, struct err 
 		err_set(e, ERR_USAGE, "'%s' has no version %u", id, *version);
 		return ERR_USAGE;
 	}
-	bool lives = found && found->state != STATE_CURRENT && found->state != STATE_REVOKED && found->state != STATE_ORPHANED;
+	bool lives = found && alive(found, replaced);
 	if (!lives || (!*version && living != 1))
 		return bad_version(e, id, *version ? found : NULL, all, n);
 	*version = found->n;
@@ -225,13 +232,15 @@ int engine_revoke(struct home *h, const char *id, uint32_t version, const struct
 	struct engine en = { .home = h, .opts = o };
 	struct state_rotation rot = { 0 };
 	bool found = false;
-	int code = choose(h, id, &version, e);
-	if (code != ERR_OK)
-		return code;
 	if (!state_rotation_get(h->state, id, &rot, &found, e))
 		return e->code;
 	bool unfinished = found && rot.ended < 0;
+	int code = choose(h, id, unfinished && version ? rot.previous : 0, &version, e);
 	struct run *r = NULL;
+	if (code != ERR_OK) {
+		state_rotation_clear(&rot);
+		return code;
+	}
 	if (!unfinished) {
 		state_rotation_clear(&rot);
 		r = start(&en, id, RUN_REVOKE, e);

@@ -80,6 +80,9 @@ struct run {
 	struct state_rotation rotation;
 	bool stored;              /* the rotation has a row */
 	bool planned;             /* authorize is done: rows are laid out */
+	bool committed;           /* since the declaration was last looked at */
+	bool person_logged;       /* what a person set aside is on record */
+	bool hurried;             /* a person wants n-1 revoked now */
 	const struct run_series *series;
 	const char *only;         /* push: this consumer, NULL all that lack it */
 	uint32_t target_version;  /* revoke: which */
@@ -200,6 +203,8 @@ bool engine_consumer(const struct decl *, const char *name, size_t *ret_at);
 /* Takes up an unfinished rotation to revoke its n-1 now; NULL when that is not it, or a receipt is missing. */
 struct run *engine_hurry(struct engine *, const struct state_rotation *, uint32_t version, struct err *) MUST_CHECK;
 void engine_wake(struct run *);          /* its wait is over */
+/* Looks whether the declaration has changed since, and lets the rotation follow it. */
+bool engine_follow(struct run *, struct err *) MUST_CHECK;
 
 /* engine.c: all runs */
 bool engine_stopping(void);              /* a signal asked for the end: nothing new is begun */

@@ -149,6 +149,8 @@ static bool leaf_of_row(struct run *r, const struct rb_row *row, struct run_text
 		outcome = row->phase == RB_RESTORE ? "intent" : row->phase == RB_SOAK ? "done" : row->phase == RB_LOOK ? "ambiguous" : NULL;
 	else if (row->state != t->logged_state)
 		outcome = row->state == RB_DONE ? "done" : row->state == RB_FAILED ? "failed" : NULL;
+	if (row->state == RB_SKIPPED && t->error && rb_row_at(row) == RB_CONSUMERS && t->logged_state != RB_SKIPPED)
+		outcome = "failed";
 	if (row->state == RB_PENDING && t->logged_phase == RB_RESTORE) {
 		outcome = "done"; /* restored: drain begins anew */
 		restore = true;
@@ -160,13 +162,13 @@ static bool leaf_of_row(struct run *r, const struct rb_row *row, struct run_text
 	if (!outcome || after_soak)
 		return true;
 	const struct state_version *v = row->old ? &r->old : &r->new;
-	bool first = row->step == RB_AUTHORIZE;
+	bool first = row->step == RB_AUTHORIZE, now = row->step == RB_REVOKE && r->hurried;
 	struct state_leaf leaf = { .op = t->op, .act = restore ? "restore" : rb_step_name((enum rb_step)row->step),
 		.secret = r->rotation.secret, .rotation = r->rotation.id, .step = rb_step_name((enum rb_step)row->step),
 		.target = engine_run_target_name(r, row), .handle = v->handle[0] ? v->handle : NULL, .version = v->n,
-		.attempt = r->rb.attempt, .reason = first ? r->rotation.reason : NULL, .policy_digest = first ? r->rotation.digest : NULL,
+		.attempt = r->rb.attempt, .reason = first ? r->rotation.reason : now ? r->engine->opts->reason : NULL, .policy_digest = first ? r->rotation.digest : NULL,
 		.policy_max_age = first ? r->decl.policy.max_age : -1, .fp_new = row->step == RB_ISSUE && r->new.fp[0] ? r->new.fp : NULL,
-		.fp_old = row->old && r->old.fp[0] ? r->old.fp : NULL, .receipt = row->state == RB_FAILED ? t->error : t->receipt,
+		.fp_old = row->old && r->old.fp[0] ? r->old.fp : NULL, .receipt = strcmp(outcome, "failed") == 0 ? t->error : t->receipt,
 		.outcome = outcome };
 	return state_log(r->engine->home->state, &leaf, e);
 }
@@ -179,6 +181,24 @@ static bool leaf_of_end(struct run *r, const char *act, const char *outcome, con
 		.version = r->rotation.version, .attempt = r->rb.attempt, .receipt = text && *text ? text : NULL, .outcome = outcome,
 		.policy_max_age = -1 };
 	return state_log(r->engine->home->state, &leaf, e);
+}
+
+/* What a person set aside for this run is on record with the reason. */
+static bool leaves_of_person(struct run *r, struct err *e)
+{
+	const struct engine_opts *o = r->engine->opts;
+	const char *acts[] = { o->now ? "now" : NULL, o->accept_drift ? "accept-drift" : NULL };
+	for (size_t i = 0; i < sizeof acts / sizeof *acts && !r->person_logged; i++) {
+		char op[ULID_SIZE];
+		ulid_new(op);
+		struct state_leaf leaf = { .op = op, .act = acts[i], .secret = r->rotation.secret, .rotation = r->rotation.id,
+			.version = r->rotation.version, .attempt = r->rb.attempt, .reason = o->reason, .outcome = "done",
+			.policy_max_age = -1 };
+		if (acts[i] && !state_log(r->engine->home->state, &leaf, e))
+			return false;
+	}
+	r->person_logged = true;
+	return true;
 }
 
 /* ---- saving */
@@ -246,7 +266,7 @@ bool engine_run_save(struct run *r, struct err *e)
 	free(rot->body);
 	rot->body = head_body(r);
 	/* rows refer to the rotation */
-	if (!state_rotation_put(st, rot, e) || !rows_save(r, e))
+	if (!state_rotation_put(st, rot, e) || !leaves_of_person(r, e) || !rows_save(r, e))
 		return false;
 	r->stored = true;
 	if (held && !was_held)

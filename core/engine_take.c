@@ -75,6 +75,18 @@ static bool join_consumer(struct run *r, const struct decl *now, size_t at, cons
 	return true;
 }
 
+/* A consumer that is no longer declared is not waited for; the log says so where it was open. */
+static void leave_out(struct run *r, uint16_t consumer, const struct rb_now *now)
+{
+	engine_run_texts(r);
+	for (size_t i = 0; i < r->rb.n; i++) {
+		const struct rb_row *row = &r->rb.rows[i];
+		if (rb_row_at(row) == RB_CONSUMERS && row->target == consumer && row->state <= RB_RUNNING)
+			engine_run_say(&r->texts[i].error, "no longer declared");
+	}
+	rb_leave(&r->rb, consumer, now);
+}
+
 static bool follow_declaration(struct run *r, struct err *e)
 {
 	struct decl now = { 0 };
@@ -90,7 +102,7 @@ static bool follow_declaration(struct run *r, struct err *e)
 	}
 	for (size_t i = 0; i < r->decl.n_consumers; i++)
 		if (!engine_consumer(&now, r->decl.consumers[i].t.name, &at))
-			rb_leave(&r->rb, (uint16_t)i, &t);
+			leave_out(r, (uint16_t)i, &t);
 	for (size_t i = 0; ok && i < now.n_consumers; i++)
 		if (!engine_consumer(&r->decl, now.consumers[i].t.name, &at))
 			ok = join_consumer(r, &now, i, &t, e);
@@ -103,6 +115,24 @@ static bool follow_declaration(struct run *r, struct err *e)
 		r->rb.policy.overlap = now.policy.overlap;
 	decl_clear(&now);
 	return ok;
+}
+
+bool engine_follow(struct run *r, struct err *e)
+{
+	struct state_secret s = { 0 };
+	bool found = false;
+	r->committed = false;
+	if (r->rb.back || r->rb.shape.order != RB_ROTATE || r->rb.result != RB_WORKING)
+		return true;
+	if (!state_secret_get(r->engine->home->state, r->secret.id, &s, &found, e))
+		return false;
+	if (!found || strcmp(s.digest, r->secret.digest) == 0) {
+		state_secret_clear(&s);
+		return true;
+	}
+	state_secret_clear(&r->secret);
+	r->secret = s;
+	return follow_declaration(r, e) && (engine_targets(r) || err_set(e, ERR_FAILED, "the kind 'command' is not there"));
 }
 
 /* Takes an unfinished rotation up: lease first, then everything is read again under it. */
@@ -151,6 +181,7 @@ struct run *engine_hurry(struct engine *en, const struct state_rotation *rot, ui
 	if (!take_up(r, e))
 		goto undo;
 	r->rb.force = en->opts->force;
+	r->hurried = true;
 	if (!rb_hurry(&r->rb)) {
 		err_set(e, ERR_REFUSED, "version %u of '%s' cannot be revoked yet: a consumer's receipt is missing", version, rot->secret);
 		err_hint(e, "rotor status %s; --force --reason TEXT does it all the same", rot->secret);
@@ -230,6 +261,8 @@ static bool regain(struct run *r, struct err *e)
 		engine_end(r, strcmp(rot.state, "done") == 0 ? ERR_OK : ERR_FAILED);
 	} else if (moved) {
 		ok = engine_run_reload(r, &rot, e) && take_up(r, e);
+	} else {
+		ok = engine_follow(r, e);
 	}
 	if (r->status == RUN_WAITING)
 		r->status = RUN_READY;

@@ -173,6 +173,11 @@ static void fetch(struct run *r, const json_t *ref)
 	wire(r, r->fetcher, q);
 }
 
+static const json_t *reference(const struct run_target *t)
+{
+	return auth_count(t) ? json_array_get(t->auth, t->auth_at % auth_count(t)) : NULL;
+}
+
 /* Starts the target's helper and opens its session, or sends the request if that has been done. */
 void engine_target_send(struct run *r)
 {
@@ -191,12 +196,19 @@ void engine_target_send(struct run *r)
 		engine_call_fail(r, KIND_TEMPORARY, &e);
 		return;
 	}
-	const json_t *ref = auth_count(t) ? json_array_get(t->auth, t->auth_at % auth_count(t)) : NULL;
+	const json_t *ref = reference(t);
 	AUTO_FIELDS *auth = NULL;
+	while (ref && !json_object_get(ref, "command") && !credential(r, ref, &auth, &e)) {
+		if (t->auth_at + 1 >= auth_count(t)) { /* none of them is to be had */
+			t->auth_at = 0;
+			engine_call_fail(r, e.code == ERR_TEMPORARY ? KIND_TEMPORARY : KIND_PERMANENT, &e);
+			return;
+		}
+		t->auth_at++;
+		ref = reference(t);
+	}
 	if (ref && json_object_get(ref, "command"))
 		fetch(r, ref);
-	else if (ref && !credential(r, ref, &auth, &e))
-		engine_call_fail(r, e.code == ERR_TEMPORARY ? KIND_TEMPORARY : KIND_PERMANENT, &e);
 	else
 		open_with(r, auth);
 }
