@@ -122,6 +122,20 @@ minutes_left() { echo $((($(date -d "$(rotation until)" +%s) - $(date +%s)) / 60
   [ "$(can_log_in orders_b)" = f ]
 }
 
+@test "a push in a freeze waits as a push: nothing else ever comes of it" {
+  ready
+  sed -i 's/^PGPASSWORD=.*/PGPASSWORD=changed/' "$RIG/app/env"
+  POLICY=', freeze: [{from: 2020-01-01T00:00:00Z, to: 2099-01-01T00:00:00Z}]'
+  declare_it
+  rotor_run 0 push "$ID"
+  waits_for window
+  [ "$(rotation version)" = 1 ]
+  rotor_run 0 rotate --continue "$ID" --now --reason 'the file is broken'
+  [ "$(answer_of env)" = accepted ]
+  [ "$(versions current)" = 1 ]
+  [ "$(can_log_in orders_b)" = f ]
+}
+
 @test "SIGINT in a wait: 75 at once, and the next one goes on" {
   OVERLAP=1h
   ready
