@@ -15,7 +15,7 @@
 
 #include "search_world.h"
 
-#define MAX_ROWS 40
+#define MAX_ROWS 32
 #define STATES_MAX 4000000
 #define TEN_YEARS INT64_C(315576000000)
 
