@@ -135,7 +135,9 @@ cannot_log_in() { [ "$(can_log_in "$1")" = f ]; }
   waiting_for soak
   [ "$(can_log_in orders_a)" = f ]
   [ "$(versions suspended)" = 1 ]
-  rotor_run 0 rotate --abort --wait
+  rotor_run 0 rotate --abort --wait --reason 'the reports are empty'
+  rotor_run 0 audit log
+  output_has 'the reports are empty'
   [ "$(can_log_in orders_a)" = t ]
   [ "$(pair_of env)" = "$old" ]
   [ "$(answer_of env)" = accepted ]

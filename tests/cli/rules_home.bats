@@ -222,13 +222,14 @@ elsewhere() { # STATUS ARGUMENT...
 }
 
 # The manager is a secret of this home, rotated by the superuser through the socket.
-managed() {
+managed() { # [RECEIPT]
+  local receipt=${1:-', confirm: {command: [/bin/true]}'}
   AUTH='{secret: admin}'
   MORE_SECRETS="  admin:
     policy: short
     accept_outage: true
     authority: {provider: postgres, url: \"postgresql://admin@/postgres?host=$RIG_SOCKET&port=$RIG_PORT\", users: [rotor]}
-    consumers: [{name: m, file: $RIG/app/manager, format: raw, confirm: {command: [/bin/true]}}]"
+    consumers: [{name: m, file: $RIG/app/manager, format: raw$receipt}]"
   empty_home
   rotor inventory import admin <"$RIG/manager"
   rotor inventory import "$ID" --from-consumer
@@ -262,6 +263,16 @@ managed() {
   rotor_run 0 rotate admin --wait
   rotor_run 0 revoke "$ID@1"
   [ "$(can_log_in orders_a)" = f ]
+  rotor_run 0 verify
+}
+
+@test "a manager with one slot waits for its receipt: the new password is what its dependants log in with" {
+  managed ', confirm: manual'
+  rotor_run 0 rotate admin
+  [ "$(log_in rotor "$(cat "$RIG/manager")")" = refused ]
+  rotor_run 0 rotate "$ID" --wait
+  user_is env orders_b
+  rotor_run 0 rotate --confirm m --wait admin
   rotor_run 0 verify
 }
 
