@@ -386,6 +386,7 @@ static void begin(struct run *r)
 		engine_end(r, r->err.code);
 		return;
 	}
+	engine_targets_start(r);
 	to(r, AUTH_FACTS, 0);
 }
 

@@ -186,7 +186,8 @@ void engine_run_policy(struct run *r)
 			to->overlap = 2 * r->decl.consumers[i].cache_ttl;
 	r->rb.n_health = 0;
 	for (size_t i = 0; i < r->decl.n_consumers; i++)
-		r->rb.n_health = (uint16_t)(r->rb.n_health + json_array_size(r->decl.consumers[i].health));
+		if (!r->gone[i])
+			r->rb.n_health = (uint16_t)(r->rb.n_health + json_array_size(r->decl.consumers[i].health));
 }
 
 static bool figures_load(struct run *r, const json_t *j)

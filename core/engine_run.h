@@ -80,6 +80,7 @@ struct run {
 	struct state_rotation rotation;
 	bool stored;              /* the rotation has a row */
 	bool planned;             /* authorize is done: rows are laid out */
+	bool gone[DECL_TARGETS_MAX]; /* consumers that the declaration has no more: their health is nobody's concern */
 	bool committed;           /* since the declaration was last looked at */
 	bool person_logged;       /* what a person set aside is on record */
 	bool hurried;             /* a person wants n-1 revoked now */
@@ -162,6 +163,7 @@ const char *engine_run_next(const struct run *);              /* the literal nex
 
 /* engine_target.c: helpers, opened with the credential that their reference leads to */
 bool engine_targets(struct run *) MUST_CHECK;                  /* makes them from decl; false: kind `command` is missing */
+void engine_targets_start(struct run *);                       /* the first few helpers, before they are needed */
 void engine_targets_end(struct run *);                         /* all helpers */
 void engine_target_close(struct run_target *);                 /* its helper */
 struct run_target *engine_target_confirm(struct run *, size_t consumer, size_t form);

@@ -64,6 +64,8 @@ static void versions_follow(struct run *r)
 		revoked |= row->step == RB_REVOKE && row->state == RB_DONE;
 	}
 	bool one_slot = rb->facts.slots == 1 && rb->shape.order == RB_ROTATE;
+	if (rb->back && rb->shape.order == RB_REVOKE_ONE)
+		return; /* nothing was done to either */
 	if (rb->back) {
 		bool over = rb->result == RB_ROLLED_BACK;
 		r->new.state = revoked || over ? STATE_REVOKED : STATE_PENDING;

@@ -101,7 +101,7 @@ static bool follow_declaration(struct run *r, struct err *e)
 		r->rb.dirty = true;
 	}
 	for (size_t i = 0; i < r->decl.n_consumers; i++)
-		if (!engine_consumer(&now, r->decl.consumers[i].t.name, &at))
+		if ((r->gone[i] = !engine_consumer(&now, r->decl.consumers[i].t.name, &at)))
 			leave_out(r, (uint16_t)i, &t);
 	for (size_t i = 0; ok && i < now.n_consumers; i++)
 		if (!engine_consumer(&r->decl, now.consumers[i].t.name, &at))
@@ -110,9 +110,10 @@ static bool follow_declaration(struct run *r, struct err *e)
 		engine_run_say(&r->last_error, "%s", "");
 		rb_hold(&r->rb, RB_WHY_CHANGED);
 	}
+	int64_t longest = r->rb.policy.overlap;
 	engine_run_policy(r);
-	if (now.policy.overlap > r->rb.policy.overlap)
-		r->rb.policy.overlap = now.policy.overlap;
+	if (longest > r->rb.policy.overlap)
+		r->rb.policy.overlap = longest;
 	decl_clear(&now);
 	return ok;
 }

@@ -11,6 +11,7 @@
 #include "json.h"
 #include "mem.h"
 
+#define STARTED_BEFORE 3 /* helpers */
 #define CREDENTIAL_MAX ((size_t)64 * 1024)
 
 static void target(struct run *r, const struct kind *kind, json_t *params, const json_t *auth, const char *name)
@@ -45,10 +46,20 @@ bool engine_targets(struct run *r)
 	for (size_t i = 0; i < d->n_consumers; i++) {
 		size_t k;
 		json_t *h;
-		json_array_foreach((json_t *)d->consumers[i].health, k, h)
+		json_array_foreach((json_t *)(r->gone[i] ? NULL : d->consumers[i].health), k, h)
 			target(r, command, command_params(json_object_get(h, "command"), "receipt"), NULL, d->consumers[i].t.name);
 	}
 	return command != NULL;
+}
+
+/* Starting a program takes about as long as a log-in: done beforehand, it passes while the server works. */
+void engine_targets_start(struct run *r)
+{
+	struct err ignored; /* the call that needs it says so */
+	size_t n = 1 + r->decl.n_stores + r->decl.n_consumers;
+	for (size_t i = 0; i < n && i < STARTED_BEFORE; i++)
+		if (!r->targets[i].helper && !helper_start(r->targets[i].kind->name, r->lease, &r->targets[i].helper, &ignored))
+			return;
 }
 
 struct run_target *engine_target_confirm(struct run *r, size_t consumer, size_t form)

@@ -881,7 +881,7 @@ static enum turn run_suspend(struct rb *rb, struct rb_row *r, const struct rb_no
 			return turn;
 		used = must_be_unused && rb->v.sessions;
 		r->phase = used ? RB_RESTORE : RB_SOAK;
-		rb->flush = true;
+		rb->flush |= used; /* another effect; that it is suspended rides with what follows */
 		r->retry.on = false;
 		touch(r);
 		return AGAIN;
