@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "clock.h"
 
+#define TOLD_MS 1000      /* a shorter wait is not worth a sync */
 #define GIVES_BACK_MS 500 /* a longer wait is waited without the lease */
 
 /* What waited for its window and is refused then was no rotation: nothing was begun. */
@@ -71,16 +72,25 @@ static bool stays(struct run *r)
 	return a->until < 0 || a->until - wall <= ENGINE_STAY_MS;
 }
 
-static void leave(struct run *r)
+/* What is waited for, and when to look again, for `status` and `--due`. */
+static bool tell(struct run *r)
 {
 	struct state *st = r->engine->home->state;
 	const struct rb_act *a = &r->act;
 	int64_t wall = clock_wall(), poll = wall + (a->poll_at - clock_boot());
 	bool polls = a->waits_for == RB_FOR_RECEIPT || a->waits_for == RB_FOR_RETRY || a->waits_for == RB_FOR_PROBE || a->sampling;
 	int64_t next = polls || a->until < 0 ? poll : a->until;
-	if (!state_begin(st, &r->err) || !engine_run_head(r, "waiting", rb_waits_name(a->waits_for), a->until, next, &r->err) ||
-	    !state_commit(st, &r->err)) {
-		state_abort(st);
+	if (state_begin(st, &r->err) && engine_run_head(r, "waiting", rb_waits_name(a->waits_for), a->until, next, &r->err) &&
+	    state_commit(st, &r->err))
+		return true;
+	state_abort(st);
+	return false;
+}
+
+static void leave(struct run *r)
+{
+	const struct rb_act *a = &r->act;
+	if (!tell(r)) {
 		engine_end_error(r);
 		return;
 	}
@@ -116,9 +126,16 @@ static void wait_for(struct run *r)
 		leave(r);
 		return;
 	}
+	int64_t boot = clock_boot();
+	bool lasts = a->poll_at - boot >= TOLD_MS || boot - r->waits_since >= TOLD_MS;
+	if (lasts && r->told_row != a->row && !tell(r)) {
+		engine_end_error(r);
+		return;
+	}
+	r->told_row = lasts ? a->row : r->told_row;
 	r->status = RUN_WAITING;
 	r->wake_at = a->poll_at;
-	if (!a->sampling && r->planned && a->poll_at - clock_boot() >= GIVES_BACK_MS)
+	if (!a->sampling && a->poll_at - clock_boot() >= GIVES_BACK_MS)
 		give_back(r);
 }
 

@@ -457,6 +457,9 @@ void engine_call_receive(struct run *r, int64_t now_boot)
 	struct helper *h = engine_call_waits(r);
 	if (!h || !helper_receive(h, now_boot, &a))
 		return;
+	bool log_in = r->opening || r->calling->fresh;
+	if (a.rc == KIND_PERMANENT && !r->crediting && log_in && engine_target_moves(r, r->calling))
+		a.rc = KIND_TEMPORARY;
 	answered(r, &a);
 	json_decref(a.body);
 }

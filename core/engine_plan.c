@@ -216,7 +216,8 @@ static void current_slot(struct run *r)
 		bool ours = strcmp(s->mark_home, r->engine->home->id) == 0 && s->mark_version == (int64_t)r->old.n;
 		bool others = s->mark_home[0] && strcmp(s->mark_home, r->engine->home->id) != 0;
 		if (s->mark[0] && !ours && (others || r->old.rotation[0]))
-			found(r, KIND_REFUSE, true, "current-foreign", "see which home owns it; --accept-drift goes on all the same",
+			found(r, KIND_REFUSE, !others, "current-foreign",
+			      others ? "rotate it from there" : "see who changed it; --accept-drift goes on all the same",
 			      "'%s' holds the current version %u, but is marked: %s", s->handle, r->old.n, s->mark);
 		if (!s->mark[0] && r->old.rotation[0])
 			found(r, KIND_REFUSE, true, "current-unmarked", "see who changed it; --accept-drift goes on all the same",

@@ -282,7 +282,7 @@ struct run *engine_run_new(struct engine *en, const char *secret, enum run_mode 
 {
 	struct run *r = mem_alloc(sizeof *r);
 	bool found = false;
-	*r = (struct run){ .engine = en, .mode = mode, .series = &engine_plan_series, .lease = -1, .waits_since = -1, .waits_row = SIZE_MAX, .manual = json_object(),
+	*r = (struct run){ .engine = en, .mode = mode, .series = &engine_plan_series, .lease = -1, .waits_since = -1, .waits_row = SIZE_MAX, .told_row = SIZE_MAX - 1, .manual = json_object(),
 		.rotation = { .ended = -1, .until = -1, .next_at = -1, .runbook = RB_VERSION } };
 	if (!state_secret_get(en->home->state, secret, &r->secret, &found, e))
 		goto undo;
@@ -411,7 +411,22 @@ bool engine_run_reload(struct run *r, const struct state_rotation *rot, struct e
 		ok = err_set(e, ERR_FAILED, "secret '%s' is gone", id);
 	free(id);
 	r->waits_row = SIZE_MAX;
+	r->told_row = SIZE_MAX - 1;
 	return ok && engine_run_load(r, rot, e);
+}
+
+bool engine_run_refresh(struct run *r, struct err *e)
+{
+	struct state_secret s = { 0 };
+	bool found = false;
+	if (!state_secret_get(r->engine->home->state, r->secret.id, &s, &found, e))
+		return false;
+	if (!found)
+		return err_set(e, ERR_FAILED, "secret '%s' is gone", r->secret.id);
+	state_secret_clear(&r->secret);
+	r->secret = s;
+	decl_clear(&r->decl);
+	return decl_of(r, r->secret.decl, e);
 }
 
 void engine_run_free(struct run *r)

@@ -127,6 +127,7 @@ struct run {
 	int64_t wake_at;          /* CLOCK_BOOTTIME */
 	int64_t waits_since;      /* since when this process waits in the row at hand, -1 */
 	size_t waits_row;
+	size_t told_row;          /* whose wait stands in the state */
 	struct rb_answer answer;
 	bool have_answer;
 	int exit;
@@ -146,6 +147,7 @@ struct engine {
 struct run *engine_run_new(struct engine *, const char *secret, enum run_mode, struct err *) MUST_CHECK;
 bool engine_run_load(struct run *, const struct state_rotation *, struct err *) MUST_CHECK;
 bool engine_run_reload(struct run *, const struct state_rotation *, struct err *) MUST_CHECK; /* as it stands now, under the lease */
+bool engine_run_refresh(struct run *, struct err *) MUST_CHECK; /* the declaration as it is now, before anything is planned */
 void engine_run_free(struct run *);
 bool engine_run_save(struct run *, struct err *) MUST_CHECK; /* in a transaction: rows, versions, values, leaves, head */
 bool engine_run_head(struct run *, const char *state, const char *waits_for, int64_t until, int64_t next_at, struct err *) MUST_CHECK;
@@ -171,6 +173,8 @@ struct run_target *engine_target_health(struct run *, size_t which);
 void engine_target_send(struct run *);                         /* run->request to run->calling, opened first if need be */
 void engine_target_opened(struct run *, const struct helper_answer *);  /* the answer to `open`, or to what proved it */
 void engine_target_fetched(struct run *, const struct helper_answer *); /* from a credential's command */
+/* The credential is a secret that is being rotated: a refusal may be over in a moment. */
+bool engine_target_moves(struct run *, const struct run_target *);
 bool engine_target_refreshed(struct run *, const struct helper_answer *); /* refused with a stale credential: sent again */
 
 /* engine_call.c: questions to helpers */

@@ -189,7 +189,8 @@ static bool leaf_of_end(struct run *r, const char *act, const char *outcome, con
 static bool leaves_of_person(struct run *r, struct err *e)
 {
 	const struct engine_opts *o = r->engine->opts;
-	const char *acts[] = { o->now ? "now" : NULL, o->accept_drift ? "accept-drift" : NULL };
+	const char *acts[] = { o->now ? "now" : NULL, o->accept_drift ? "accept-drift" : NULL,
+		r->mode == RUN_ABORT ? "abort" : NULL };
 	for (size_t i = 0; i < sizeof acts / sizeof *acts && !r->person_logged; i++) {
 		char op[ULID_SIZE];
 		ulid_new(op);

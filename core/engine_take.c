@@ -123,6 +123,8 @@ bool engine_follow(struct run *r, struct err *e)
 	struct state_secret s = { 0 };
 	bool found = false;
 	r->committed = false;
+	if (!r->planned)
+		return engine_run_refresh(r, e);
 	if (r->rb.back || r->rb.shape.order != RB_ROTATE || r->rb.result != RB_WORKING)
 		return true;
 	if (!state_secret_get(r->engine->home->state, r->secret.id, &s, &found, e))
@@ -273,7 +275,7 @@ static bool regain(struct run *r, struct err *e)
 
 void engine_wake(struct run *r)
 {
-	if (r->lease >= 0 || !r->planned)
+	if (r->lease >= 0)
 		r->status = RUN_READY;
 	else if (!regain(r, &r->err))
 		engine_end_error(r);

@@ -124,7 +124,14 @@ static bool credential_of_secret(struct run *r, const char *id, struct fields **
 	bool found = false;
 	if (!state_secret_get(st, id, &s, &found, e))
 		return false;
-	bool ok = found && s.version && state_value_get(st, s.row, s.id, s.version, ret, e) && *ret;
+	AUTO_FREE struct state_version *all = NULL;
+	size_t n = 0;
+	uint32_t version = found ? s.version : 0;
+	/* while a single slot changes hands nothing is current: what is being given out is what the authority accepts */
+	if (found && !version && state_versions(st, s.row, &all, &n, e))
+		for (size_t i = 0; i < n; i++)
+			version = all[i].state == STATE_PENDING ? all[i].n : version;
+	bool ok = version && state_value_get(st, s.row, s.id, version, ret, e) && *ret;
 	if (!ok)
 		err_set(e, ERR_FAILED, "the credential in secret '%s' is not known to this home", id);
 	state_secret_clear(&s);
@@ -273,6 +280,19 @@ void engine_target_opened(struct run *r, const struct helper_answer *a)
 	}
 	t->open = t->fresh = true;
 	engine_target_send(r);
+}
+
+bool engine_target_moves(struct run *r, const struct run_target *t)
+{
+	const char *id = json_str(reference(t), "secret");
+	struct state_secret s = { 0 };
+	struct err ignored;
+	bool found = false;
+	if (!id || !state_secret_get(r->engine->home->state, id, &s, &found, &ignored))
+		return false;
+	bool moves = found && s.has_unfinished;
+	state_secret_clear(&s);
+	return moves;
 }
 
 /* Another rotation may have changed the credential that this session was opened with: each step resolves it anew. */
