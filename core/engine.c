@@ -182,6 +182,9 @@ int engine_finish(struct engine *en, json_t **ret, struct err *e)
 	for (size_t i = 0; i < en->n_runs; i++)
 		engine_run_free(en->runs[i]);
 	free(en->runs);
+	for (size_t i = 0; i < en->n_handed; i++)
+		fields_free(en->handed[i].value);
+	free(en->handed);
 	free(ids);
 	return code;
 }

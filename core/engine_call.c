@@ -390,6 +390,7 @@ static void take(struct run *r, const struct helper_answer *a)
 	}
 	if (r->act.verb == KIND_PROBE && login < 0)
 		to->rc = KIND_TEMPORARY; /* neither accepted nor refused is no answer */
+	engine_run_say(&r->last_error, "%s", ""); /* what went wrong before is over */
 	note_made(r, json_object_get(body, "made"));
 	if (r->act.verb == KIND_DISCONNECT)
 		to->sessions = (uint32_t)json_int(body, "left", 1);

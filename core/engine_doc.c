@@ -22,7 +22,10 @@ static const char *next_of(const struct state_rotation *rot, char *text, size_t 
 {
 	if (rot->ended >= 0)
 		return NULL;
-	if (strcmp(rot->state, "held") == 0)
+	const char *changed = rb_why_text(RB_WHY_CHANGED);
+	if (rot->held_because && strncmp(rot->held_because, changed, strlen(changed)) == 0)
+		snprintf(text, size, "rotor rotate --abort %s", rot->secret); /* or put the declaration back */
+	else if (strcmp(rot->state, "held") == 0)
 		snprintf(text, size, "rotor rotate --continue %s", rot->secret);
 	else
 		snprintf(text, size, "rotor rotate --due");

@@ -135,11 +135,18 @@ struct run {
 	json_t *doc;              /* of a dry run */
 };
 
+struct engine_handed {        /* a credential that came by a descriptor */
+	int fd;
+	struct fields *value;
+};
+
 struct engine {
 	struct home *home;
 	const struct engine_opts *opts;
 	struct run **runs;
 	size_t n_runs, cap;
+	struct engine_handed *handed;
+	size_t n_handed;
 	bool staying;             /* a drain that samples is stayed for */
 };
 

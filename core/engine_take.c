@@ -38,8 +38,35 @@ bool engine_consumer(const struct decl *d, const char *name, size_t *at)
 
 static bool same(const struct decl *a, const struct decl *b)
 {
-	return json_equal(json_object_get(a->json, "authority"), json_object_get(b->json, "authority")) &&
+	AUTO_JSON *x = json_copy(json_object_get(a->json, "authority")), *y = json_copy(json_object_get(b->json, "authority"));
+	json_object_del(x, "auth"); /* how rotor logs in is resolved anew at each step */
+	json_object_del(y, "auth");
+	return json_equal(x, y) &&
 	       json_equal(json_object_get(a->json, "stores"), json_object_get(b->json, "stores"));
+}
+
+/* The frozen plan with a changed declaration. */
+static bool replan(struct run *r, json_t *plan, struct err *e)
+{
+	AUTO_TEXT *text = json_text(plan);
+	free(r->rotation.plan);
+	r->rotation.plan = mem_dup(text);
+	r->rb.dirty = true;
+	decl_clear(&r->decl);
+	return decl_parse(json_object_get(plan, "decl"), &r->decl, e);
+}
+
+/* The credential that rotor itself uses may be corrected while a rotation is under way. */
+static bool follow_auth(struct run *r, const struct decl *now, struct err *e)
+{
+	json_t *auth = json_object_get(json_object_get(now->json, "authority"), "auth");
+	if (json_equal(auth, json_object_get(json_object_get(r->decl.json, "authority"), "auth")))
+		return true;
+	AUTO_JSON *plan = json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
+	if (!plan)
+		return false;
+	json_object_set(json_object_get(json_object_get(plan, "decl"), "authority"), "auth", auth);
+	return replan(r, plan, e);
 }
 
 /* The frozen plan's declaration with one consumer more. */
@@ -53,11 +80,7 @@ static bool join_consumer(struct run *r, const struct decl *now, size_t at, cons
 	if (index >= DECL_TARGETS_MAX || !rb_join(&r->rb, index, t))
 		return true; /* too late: push will be named by verify */
 	json_array_append(json_object_get(json_object_get(plan, "decl"), "consumers"), one);
-	AUTO_TEXT *text = json_text(plan);
-	free(r->rotation.plan);
-	r->rotation.plan = mem_dup(text);
-	decl_clear(&r->decl);
-	if (!decl_parse(json_object_get(plan, "decl"), &r->decl, e))
+	if (!replan(r, plan, e))
 		return false;
 	/* rows moved: their texts are found again by what they are about */
 	struct run_text *old = r->texts;
@@ -106,6 +129,7 @@ static bool follow_declaration(struct run *r, struct err *e)
 	for (size_t i = 0; ok && i < now.n_consumers; i++)
 		if (!engine_consumer(&r->decl, now.consumers[i].t.name, &at))
 			ok = join_consumer(r, &now, i, &t, e);
+	ok = ok && follow_auth(r, &now, e);
 	if (ok && !same(&r->decl, &now) && r->rb.result == RB_WORKING) {
 		engine_run_say(&r->last_error, "%s", "");
 		rb_hold(&r->rb, RB_WHY_CHANGED);

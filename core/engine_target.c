@@ -1,7 +1,9 @@
 /* The targets of a rotation: a helper process for each, opened with the credential that its reference leads to. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine_run.h"
@@ -107,14 +109,43 @@ static size_t auth_count(const struct run_target *t)
 	return t->auth ? json_array_size(t->auth) : 0;
 }
 
-static bool read_credential(int fd, const char *what, struct fields *to, struct err *e)
+static bool read_credential(int fd, const char *what, struct fields **ret, struct err *e)
 {
 	AUTO_BUF b = BUF_INIT(CREDENTIAL_MAX);
+	AUTO_FIELDS *f = fields_new();
 	if (!buf_read_fd(&b, fd, what, e))
 		return false;
 	if (b.len && b.data[b.len - 1] == '\n')
 		b.len--;
-	return fields_set(to, "password", b.len ? b.data : "", b.len, e);
+	if (!b.len)
+		return err_set(e, ERR_FAILED, "the credential '%s' is empty", what);
+	if (!fields_set(f, "password", b.data, b.len, e))
+		return false;
+	*ret = STEAL(f);
+	return true;
+}
+
+/* A pipe can be read once: what it gave is kept for the whole command. Only what the caller handed over is read: rotor's
+ * own descriptors close on exec. */
+static bool credential_of_fd(struct engine *en, int fd, struct fields **ret, struct err *e)
+{
+	char what[32];
+	snprintf(what, sizeof what, "fd %d", fd);
+	for (size_t i = 0; i < en->n_handed; i++)
+		if (en->handed[i].fd == fd) {
+			*ret = fields_copy(en->handed[i].value);
+			return true;
+		}
+	int flags = fcntl(fd, F_GETFD);
+	if (fd < 0 || flags < 0 || (flags & FD_CLOEXEC))
+		return err_set(e, ERR_FAILED, "descriptor %d was not handed to rotor", fd);
+	struct fields *value = NULL;
+	if (!read_credential(fd, what, &value, e))
+		return false;
+	en->handed = mem_grow(en->handed, en->n_handed + 1, sizeof *en->handed);
+	en->handed[en->n_handed++] = (struct engine_handed){ fd, value };
+	*ret = fields_copy(value);
+	return true;
 }
 
 static bool credential_of_secret(struct run *r, const char *id, struct fields **ret, struct err *e)
@@ -148,14 +179,15 @@ static bool credential(struct run *r, const json_t *ref, struct fields **ret, st
 		*ret = fields_copy(r->calling->auth_at % 2 && r->new_value ? r->new_value : r->old_value ? r->old_value : r->new_value);
 		return *ret || err_set(e, ERR_FAILED, "'%s' has no current version to log in with", r->secret.id);
 	}
-	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : fcntl((int)json_int(ref, "fd", -1), F_DUPFD_CLOEXEC, 3);
+	if (!path)
+		return credential_of_fd(r->engine, (int)json_int(ref, "fd", -1), ret, e);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
-		return err_sys(e, ERR_FAILED, errno, "cannot open the credential '%s'", path ? path : "fd");
-	AUTO_FIELDS *f = fields_new();
-	bool ok = (path || lseek(fd, 0, SEEK_SET) >= 0 || errno == ESPIPE) && read_credential(fd, path ? path : "fd", f, e);
+		return err_sys(e, ERR_FAILED, errno, "cannot open the credential '%s'", path);
+	struct stat st;
+	bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read_credential(fd, path, ret, e)
+	                                                    : err_set(e, ERR_FAILED, "the credential '%s' is not a regular file", path);
 	close(fd);
-	if (ok)
-		*ret = STEAL(f);
 	return ok;
 }
 

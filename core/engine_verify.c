@@ -11,7 +11,7 @@
 #include "json.h"
 #include "mem.h"
 
-struct verify { /* what is left to ask of one secret */
+struct verify { /* what one call of engine_verify found */
 	json_t *findings;
 	bool error, unreachable;
 };
@@ -57,6 +57,7 @@ static void rotation(struct run *r)
 	bool found = false;
 	if (!state_rotation_get(r->engine->home->state, r->secret.id, &rot, &found, &ignored))
 		return;
+	r->stored = found && rot.ended < 0; /* consumers are between two versions: neither is wrong */
 	if (found && rot.ended < 0 && strcmp(rot.state, "held") == 0)
 		find(r, "error", "held", rot.version, "rotation %s is held: %s", rot.id, rot.held_because ? rot.held_because : "");
 	state_rotation_clear(&rot);
@@ -101,6 +102,8 @@ static void ask(struct run *r)
 			to(r, AUTH_TARGETS, 0);
 		break;
 	case AUTH_TARGETS:
+		while (p->at < n && r->stored)
+			p->at++;
 		while (p->at < n && p->at >= r->decl.n_stores && !r->targets[1 + p->at].kind->reads_back)
 			p->at++;
 		if (p->at < n)
@@ -115,7 +118,7 @@ static void ask(struct run *r)
 
 static void begin(struct run *r)
 {
-	struct err e;
+	struct err e = { .message = "the kind 'command' is not there" };
 	schedule(r);
 	rotation(r);
 	if (!versions(r, &e) || !engine_targets(r)) {

@@ -243,7 +243,9 @@ void rb_recovered(struct rb *rb, struct rb_row *r)
 /* The row cannot be carried out: back if the policy says so and there is a way back, else held with everything valid. */
 enum turn rb_fail(struct rb *rb, struct rb_row *r, const struct rb_now *now, enum rb_why why)
 {
-	if (rb->policy.hold_on_failure || !rb_can_roll_back(rb) || rb->shape.order != RB_ROTATE)
+	/* Once everybody has shown that n works, trouble at the authority is no reason to take it away again. */
+	bool proven = r->step >= RB_OVERLAP && !r->undo && (why == RB_WHY_DEADLINE || why == RB_WHY_PERMANENT);
+	if (rb->policy.hold_on_failure || proven || !rb_can_roll_back(rb) || rb->shape.order != RB_ROTATE)
 		return rb_held(rb, why);
 	r->state = RB_FAILED;
 	r->ended = now->wall;
