@@ -295,7 +295,7 @@ static void test_list(void)
 	CHECK_STR(json_str(s, "risk"), "high");
 	CHECK_STR(json_str(json_object_get(s, "labels"), "app"), "orders");
 	CHECK(json_is_null(json_object_get(s, "version")) && json_is_null(json_object_get(s, "due_at")));
-	CHECK(!json_object_get(s, "versions"));
+	CHECK(json_is_array(json_object_get(s, "versions")) && json_array_size(json_object_get(s, "versions")) == 0);
 	json_decref(doc);
 	doc = NULL;
 	TEST("list keeps to its conditions");
