@@ -22,7 +22,8 @@ struct intent {
 };
 
 struct check {
-	struct state *state;
+	struct state *state; /* NULL: an export, whose folder is `dir` */
+	int dir;
 	struct tlog_frontier tree;
 	struct tlog_hash leaf; /* of the newest one */
 	struct audit_result *res;
@@ -126,12 +127,109 @@ static const char *outcome_of(const char *leaf, size_t len)
 	return quote + 1;
 }
 
+/* ---- long texts, by the names that leaves have for them */
+
+struct text {
+	const char *sha; /* 64 hex digits, in the leaf */
+	uint64_t size;
+};
+
+/* At `p`, which is behind "sha256:". */
+static bool parse_text(const char *p, const char *end, struct text *ret)
+{
+	ret->sha = p;
+	ret->size = 0;
+	for (int i = 0; i < 64; i++, p++)
+		if (p == end || !*p || !strchr("0123456789abcdef", *p))
+			return false;
+	if (!skip(&p, end, ":"))
+		return false;
+	const char *digits = p;
+	for (; p < end && *p >= '0' && *p <= '9' && p - digits < 12; p++)
+		ret->size = ret->size * 10 + (uint64_t)(*p - '0');
+	return p > digits && p < end && *p == '"';
+}
+
+/* Piece by piece, as a text may be large. */
+static bool file_is(int fd, const struct text *t)
+{
+	static unsigned char piece[65536];
+	unsigned char want[crypto_hash_sha256_BYTES], hash[crypto_hash_sha256_BYTES];
+	crypto_hash_sha256_state state;
+	uint64_t size = 0;
+	ssize_t n;
+	crypto_hash_sha256_init(&state);
+	while (size <= t->size && (n = read(fd, piece, sizeof piece)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		crypto_hash_sha256_update(&state, piece, (size_t)n);
+		size += (uint64_t)n;
+	}
+	crypto_hash_sha256_final(&state, hash);
+	return size == t->size && sodium_hex2bin(want, sizeof want, t->sha, 64, NULL, NULL, NULL) == 0 &&
+	       memcmp(want, hash, sizeof hash) == 0;
+}
+
+static bool exported_text(struct check *c, uint64_t seq, const struct text *t)
+{
+	char path[5 + 64 + 1];
+	snprintf(path, sizeof path, "blob/%.64s", t->sha);
+	int fd = openat(c->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return problem(c, seq, "'%s' is missing, which leaf %llu names", path, (unsigned long long)seq);
+	bool same = file_is(fd, t);
+	close(fd);
+	return same ? true
+		    : problem(c, seq, "'%s' was altered: it is not what leaf %llu names", path, (unsigned long long)seq);
+}
+
+/* Its bytes are check_blob's, once for all leaves that name it. */
+static bool stored_text(struct check *c, uint64_t seq, const struct text *t, struct err *e)
+{
+	uint64_t size;
+	bool found;
+	if (!state_blob_size(c->state, t->sha, &found, &size, e))
+		return false;
+	if (!found)
+		return problem(c, seq, "the text '%.64s' is missing, which leaf %llu names", t->sha,
+			       (unsigned long long)seq);
+	if (size != t->size)
+		return problem(c, seq, "the text '%.64s' was altered: it is not what leaf %llu names", t->sha,
+			       (unsigned long long)seq);
+	return true;
+}
+
+/* A quote within a string is escaped, so this sequence is always a key's value. */
+static bool check_texts(struct check *c, uint64_t seq, const char *leaf, size_t len, struct err *e)
+{
+	static const char begin[] = "\":\"sha256:", *const keys[] = {",\"reason", ",\"receipt"};
+	const size_t n = sizeof begin - 1;
+	const char *end = leaf + len;
+	for (const char *p = leaf; (p = memmem(p, (size_t)(end - p), begin, n)) != NULL; p += n) {
+		struct text t;
+		bool names = false;
+		for (size_t i = 0; i < 2; i++) {
+			size_t key = strlen(keys[i]);
+			names = names || ((size_t)(p - leaf) >= key && memcmp(p - key, keys[i], key) == 0);
+		}
+		if (!names)
+			continue;
+		if (!parse_text(p + n, end, &t))
+			return problem(c, seq, "leaf %llu names a text in a way that is not understood",
+				       (unsigned long long)seq);
+		if (!(c->state ? stored_text(c, seq, &t, e) : exported_text(c, seq, &t)))
+			return false;
+	}
+	return true;
+}
+
 /* The order of keys is fixed, so the few that matter are found without parsing a million documents. */
 static bool check_leaf(void *arg, uint64_t seq, const char *leaf, size_t len, struct err *e)
 {
 	struct check *c = arg;
 	const char *p = leaf, *end = leaf + len;
-	(void)e;
 	if (seq != c->tree.size)
 		return problem(c, c->tree.size, "leaf %llu is missing", (unsigned long long)c->tree.size);
 	if (len > TLOG_LEAF_MAX || !skip(&p, end, "{\"v\":1,\"seq\":") || !skip_number(&p, end, seq) ||
@@ -146,7 +244,7 @@ static bool check_leaf(void *arg, uint64_t seq, const char *leaf, size_t len, st
 	tlog_leaf(leaf, len, &c->leaf);
 	tlog_append(&c->tree, &c->leaf);
 	c->res->size++;
-	return true;
+	return check_texts(c, seq, leaf, len, e);
 }
 
 /* ---- the home's log */
@@ -333,7 +431,7 @@ static bool check_export(int dir, const char *name, const char *vkey_file, struc
 	struct tiles *t = mem_alloc(sizeof *t);
 	tlog_bulk();
 	c->res = res;
-	t->dir = dir;
+	c->dir = t->dir = dir;
 	t->c = c;
 	if (!tlog_note_open(note.data, note.len, &key, 1, &len, NULL) ||
 	    !tlog_checkpoint_parse(note.data, len, &head, NULL) || strcmp(head.origin, key.name) != 0)

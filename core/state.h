@@ -62,7 +62,7 @@ struct state_leaf { /* absent: NULL, 0, -1. v, seq, ts, actor, host and home are
 	uint32_t version, attempt;
 	int64_t policy_max_age;
 };
-/* In a transaction. A reason or receipt over 16 KiB becomes a blob, "sha256:HEX:SIZE" stands in its place; other texts are
+/* In a transaction. A reason or receipt over 16 KiB, or one that begins like it, becomes a blob, "sha256:HEX:SIZE" stands in its place; other texts are
  * cut ("...") so that the leaf fits. */
 bool state_log(struct state *, const struct state_leaf *, struct err *) MUST_CHECK;
 bool state_head(struct state *, char **ret_note, struct tlog_checkpoint *ret, struct err *) MUST_CHECK; /* newest */
@@ -74,6 +74,8 @@ tlog_subtree state_subtree; /* arg: struct state * */
 /* Texts over 16 KiB (plans) by their SHA-256, exported with the log. */
 typedef bool state_blob_fn(void *arg, const char *sha, const char *text, size_t len, struct err *);
 bool state_blobs(struct state *, state_blob_fn *, void *arg, struct err *) MUST_CHECK;
+/* The size of one of them; `sha` is 64 bytes of text. */
+bool state_blob_size(struct state *, const char *sha, bool *ret_found, uint64_t *ret_size, struct err *) MUST_CHECK;
 typedef bool state_head_fn(void *arg, uint64_t size, const char *note, struct err *);
 bool state_heads(struct state *, state_head_fn *, void *arg, struct err *) MUST_CHECK; /* by size */
 bool state_head_at(struct state *, uint64_t size, char **ret_note, struct err *) MUST_CHECK; /* NULL: none of that size */

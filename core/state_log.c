@@ -350,12 +350,13 @@ static bool put_blob(struct state *s, const char *text, size_t len, char ret_sha
 	return state_q_run(&q, e);
 }
 
-/* Long texts move to the blob table; *text then points into `ret`, which names the blob. */
+/* Long texts move to the blob table; *text then points into `ret`, which names the blob. So does a text that a reader
+ * would take for such a name. */
 static bool outsource(struct state *s, const char **text, char ret[96], struct err *e)
 {
 	size_t len = *text ? strlen(*text) : 0;
 	char sha[65];
-	if (len <= STATE_BLOB_OVER)
+	if (len <= STATE_BLOB_OVER && (!len || strncmp(*text, "sha256:", 7) != 0))
 		return true;
 	if (!put_blob(s, *text, len, sha, e))
 		return false;
@@ -529,4 +530,17 @@ bool state_blobs(struct state *s, state_blob_fn *fn, void *arg, struct err *e)
 		if (!fn(arg, state_q_str(&q, 0), data ? data : "", len, e))
 			return false;
 	}
+}
+
+bool state_blob_size(struct state *s, const char *sha, bool *ret_found, uint64_t *ret_size, struct err *e)
+{
+	static const char sql[] = "SELECT length(CAST(data AS BLOB)) FROM blob WHERE sha = ?";
+	AUTO_Q q = {0};
+	if (!state_q_open(&q, s, sql, e))
+		return false;
+	state_q_textn(&q, sha, 64);
+	if (!state_q_next(&q, ret_found, e))
+		return false;
+	*ret_size = *ret_found ? (uint64_t)state_q_i64(&q, 0) : 0;
+	return true;
 }

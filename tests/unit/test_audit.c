@@ -167,6 +167,34 @@ static void test_blob(void)
 	   out);
 	alter(&h, "UPDATE blob SET data = data || 'x'");
 	CHECK(strstr(problem(&h), "altered"));
+	alter(&h, "UPDATE blob SET data = replace(data, 'x', '')");
+	CHECK_STR(problem(&h), "");
+	alter(&h, "UPDATE blob SET data = replace(data, 'p', 'q')");
+	CHECK(strstr(problem(&h), "altered"));
+	alter(&h, "DELETE FROM blob");
+	CHECK(strstr(problem(&h), "missing, which leaf 1 names"));
+
+	TEST("a text that vanished from an export, or was altered there, is found");
+	snprintf(vkey, sizeof vkey, "%s/audit/vkey", dir);
+	CHECK_STR(export_problem(), "");
+	sh("cp -a '%s/blob' '%s/kept' && sed -i s/p/q/ '%s'/blob/*", out, root, out);
+	CHECK(strstr(export_problem(), "altered"));
+	sh("cp '%s'/kept/* '%s/blob' && truncate -s +1 '%s'/blob/*", root, out, out);
+	CHECK(strstr(export_problem(), "altered"));
+	sh("rm '%s'/blob/*", out);
+	CHECK(strstr(export_problem(), "missing, which leaf 1 names"));
+	sh("ln -s '%s'/kept/* '%s/blob'", root, out);
+	CHECK(strstr(export_problem(), "missing"));
+	sh("rm -r '%s/kept'", root);
+
+	TEST("a reason that looks like the name of a text is not taken for one");
+	fresh(&h);
+	grow(&h, 1, "sha256:0000000000000000000000000000000000000000000000000000000000000000:20000");
+	grow(&h, 1, "sha256:");
+	grow(&h, 1, "say \",\"reason\":\"sha256:1\"");
+	CHECK_STR(problem(&h), "");
+	OK(audit_export(&h, out, &size, &err));
+	CHECK_STR(export_problem(), "");
 	home_close(&h);
 }
 
