@@ -14,7 +14,7 @@
 	F(PQconnectionUsedPassword) F(PQserverVersion) F(PQencryptPasswordConn) F(PQfreemem) \
 	F(PQescapeLiteral) F(PQescapeIdentifier) F(PQsendQuery) F(PQsendQueryParams) F(PQsetSingleRowMode) \
 	F(PQconsumeInput) F(PQisBusy) F(PQgetResult) F(PQresultStatus) F(PQresultErrorField) F(PQcmdStatus) \
-	F(PQntuples) F(PQgetvalue) F(PQgetisnull) F(PQclear)
+	F(PQntuples) F(PQnfields) F(PQgetvalue) F(PQgetisnull) F(PQclear)
 /* clang-format on */
 
 #define PQ_MEMBER(name) __typeof__(&name) name;

@@ -1,6 +1,7 @@
 #include "providers/postgres/postgres.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #define SESSION_MS 60000 /* no statement runs longer; a connection serves several calls, each has its own deadline here */
 #define SCRAM_ONLY 160000 /* libpq that can be told which authentication it may answer */
 #define BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+#define QUIET_MAX 4096   /* bytes of SQL; what is asked for makes some 300 */
 #define NOWHERE "/dev/null/none" /* a path that cannot be: libpq's own defaults in a home folder are not looked at */
 
 int64_t postgres_left(const struct provider_call *call)
@@ -349,6 +351,20 @@ static bool fence_parse(const char *fence, char rotation[POSTGRES_NAME], char at
 	return true;
 }
 
+/* How many, as the one cell of the answer says. */
+static enum kind_rc ask_count(struct provider_session *s, const struct provider_call *call, const char *what,
+			      const char *sql, int n, const char *const values[], uint32_t *ret, struct err *e)
+{
+	PGresult *r = NULL;
+	enum kind_rc rc = postgres_ask(s, call, s->conns[0], what, sql, n, values, &r, e);
+	if (rc == KIND_OK)
+		rc = postgres_shape(s, r, what, 1, 1, e);
+	if (rc == KIND_OK && !postgres_count(s, r, 0, 0, ret))
+		rc = postgres_odd(what, e);
+	s->pq->PQclear(r);
+	return rc;
+}
+
 /* Ends the sessions of dead attempts and waits until they are gone: what they sent has then taken effect or never will.
  */
 static enum kind_rc fence(struct provider_session *s, const struct provider_call *call, struct err *e)
@@ -363,26 +379,17 @@ static enum kind_rc fence(struct provider_session *s, const struct provider_call
 	if (strcmp(s->fenced, call->fence) == 0)
 		return KIND_OK;
 	const char *values[] = {rotation, attempt};
-	PGresult *r = NULL;
-	snprintf(sql, sizeof sql, "select pg_terminate_backend(pid, 2000) from %s", dead);
-	enum kind_rc rc =
-	    postgres_ask(s, call, s->conns[0], "end the sessions of an earlier attempt", sql, 2, values, &r, e);
+	uint32_t left = 0;
+	snprintf(sql, sizeof sql, "select count(pg_terminate_backend(pid, 2000)) from %s", dead);
+	enum kind_rc rc = ask_count(s, call, "end the sessions of an earlier attempt", sql, 2, values, &left, e);
+	snprintf(sql, sizeof sql, "select count(*) from %s", dead);
+	if (rc == KIND_OK && left)
+		rc = ask_count(s, call, "see whether an earlier attempt is over", sql, 2, values, &left, e);
 	if (rc != KIND_OK)
 		return rc;
-	bool any = s->pq->PQntuples(r) > 0;
-	s->pq->PQclear(r);
-	snprintf(sql, sizeof sql, "select from %s limit 1", dead);
-	if (any) {
-		rc =
-		    postgres_ask(s, call, s->conns[0], "see whether an earlier attempt is over", sql, 2, values, &r, e);
-		if (rc != KIND_OK)
-			return rc;
-		bool left = s->pq->PQntuples(r) > 0;
-		s->pq->PQclear(r);
-		if (left)
-			return fail(e, KIND_TEMPORARY,
-				    "a session of an earlier attempt of rotation '%s' has not ended yet", rotation);
-	}
+	if (left)
+		return fail(e, KIND_TEMPORARY, "a session of an earlier attempt of rotation '%s' has not ended yet",
+			    rotation);
 	snprintf(s->fenced, sizeof s->fenced, "%s", call->fence);
 	return KIND_OK;
 }
@@ -431,6 +438,7 @@ static enum kind_rc quiet(struct provider_session *s, const struct provider_call
 	    " ('pg_stat_statements.track_utility', 'off')) as all_of (name, value) where current_setting(name, true) "
 	    "is not null"
 	    " and ";
+	static const char what[] = "ask what may be kept out of the server's log";
 	bool old = s->pq->PQserverVersion(s->conns[0]) < 150000;
 	AUTO_BUF text = BUF_INIT(POSTGRES_SQL);
 	PGresult *r = NULL;
@@ -438,10 +446,13 @@ static enum kind_rc quiet(struct provider_session *s, const struct provider_call
 		return KIND_OK;
 	buf_str(&text, sql);
 	buf_str(&text, old ? "current_setting('is_superuser')::bool" : "has_parameter_privilege(name, 'SET')");
-	enum kind_rc rc =
-	    postgres_run(s, call, s->conns[0], "ask what may be kept out of the server's log", text.data, &r, e);
+	enum kind_rc rc = postgres_run(s, call, s->conns[0], what, text.data, &r, e);
 	if (rc == KIND_OK)
-		s->quiet = mem_dup(s->pq->PQgetvalue(r, 0, 0));
+		rc = postgres_shape(s, r, what, 1, 1, e);
+	if (rc == KIND_OK && strlen(postgres_cell(s, r, 0, 0)) > QUIET_MAX)
+		rc = postgres_odd(what, e);
+	if (rc == KIND_OK)
+		s->quiet = mem_dup(postgres_cell(s, r, 0, 0));
 	s->pq->PQclear(r);
 	return rc;
 }
@@ -547,7 +558,39 @@ void postgres_array(struct buf *to, const char *const texts[], size_t n)
 	buf_str(to, "}");
 }
 
-const char *postgres_at(struct provider_session *s, const PGresult *r, int row, int column)
+/* ---- answers */
+
+const char *postgres_cell(struct provider_session *s, const PGresult *r, int row, int column)
 {
-	return s->pq->PQgetisnull(r, row, column) ? NULL : s->pq->PQgetvalue(r, row, column);
+	return s->pq->PQgetisnull(r, row, column) ? "" : s->pq->PQgetvalue(r, row, column);
+}
+
+bool postgres_count(struct provider_session *s, const PGresult *r, int row, int column, uint32_t *ret)
+{
+	const char *text = postgres_cell(s, r, row, column);
+	size_t digits = strspn(text, "0123456789");
+	unsigned long long value = digits && digits <= 10 && !text[digits] ? strtoull(text, NULL, 10) : ULLONG_MAX;
+	if (value > UINT32_MAX)
+		return false;
+	*ret = (uint32_t)value;
+	return true;
+}
+
+bool postgres_flag(struct provider_session *s, const PGresult *r, int row, int column, bool *ret)
+{
+	const char *text = postgres_cell(s, r, row, column);
+	*ret = *text == 't';
+	return (*text == 't' || *text == 'f') && !text[1];
+}
+
+enum kind_rc postgres_odd(const char *what, struct err *e)
+{
+	return fail(e, KIND_TEMPORARY, "cannot %s: the server's answer is not what was asked for", what);
+}
+
+enum kind_rc postgres_shape(struct provider_session *s, const PGresult *r, const char *what, int rows, int columns,
+			    struct err *e)
+{
+	bool fits = s->pq->PQnfields(r) == columns && (rows < 0 || s->pq->PQntuples(r) == rows);
+	return fits ? KIND_OK : postgres_odd(what, e);
 }

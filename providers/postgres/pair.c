@@ -29,14 +29,17 @@ struct role {
 static enum kind_rc rows(const struct postgres_plan *p, const char *sql, int n, const char *const values[],
 			 struct err *e)
 {
+	static const char what[] = "compare the roles";
 	PGresult *r = NULL;
-	enum kind_rc rc = postgres_ask(p->s, p->call, p->conn, "compare the roles", sql, n, values, &r, e);
+	enum kind_rc rc = postgres_ask(p->s, p->call, p->conn, what, sql, n, values, &r, e);
+	if (rc == KIND_OK)
+		rc = postgres_shape(p->s, r, what, -1, 4, e);
 	for (int i = 0; rc == KIND_OK && i < p->s->pq->PQntuples(r); i++) {
-		const char *repair = postgres_at(p->s, r, i, 3);
-		int severity = kind_severity_parse(postgres_at(p->s, r, i, 1));
-		bool fits = repair && strlen(repair) < sizeof((struct provider_finding *)0)->repair;
+		const char *repair = postgres_cell(p->s, r, i, 3);
+		int severity = kind_severity_parse(postgres_cell(p->s, r, i, 1));
+		bool fits = strlen(repair) < sizeof((struct provider_finding *)0)->repair;
 		postgres_finding(p, severity < 0 ? KIND_REFUSE : (enum kind_severity)severity,
-				 postgres_at(p->s, r, i, 0), fits ? repair : NULL, "%s", postgres_at(p->s, r, i, 2));
+				 postgres_cell(p->s, r, i, 0), fits ? repair : NULL, "%s", postgres_cell(p->s, r, i, 2));
 	}
 	p->s->pq->PQclear(r);
 	return rc;
@@ -193,16 +196,15 @@ static enum kind_rc compare(const struct postgres_plan *p, struct err *e)
 
 static void role_take(const struct postgres_plan *p, const PGresult *r, int row, struct role *to)
 {
-	const struct provider_session *s = p->s;
 	to->found = true;
-	to->super = *postgres_at(p->s, r, row, 1) == 't';
-	to->admin = *postgres_at(p->s, r, row, 2) == 't';
-	to->member_of_other = *postgres_at(p->s, r, row, 3) == 't';
-	to->expires = *postgres_at(p->s, r, row, 4) == 't';
-	to->expired = *postgres_at(p->s, r, row, 5) == 't';
-	to->until = s->pq->PQgetisnull(r, row, 6) ? "" : postgres_at(p->s, r, row, 6);
-	to->limit = strtol(postgres_at(p->s, r, row, 7), NULL, 10);
-	to->attributes = postgres_at(p->s, r, row, 8);
+	to->super = *postgres_cell(p->s, r, row, 1) == 't';
+	to->admin = *postgres_cell(p->s, r, row, 2) == 't';
+	to->member_of_other = *postgres_cell(p->s, r, row, 3) == 't';
+	to->expires = *postgres_cell(p->s, r, row, 4) == 't';
+	to->expired = *postgres_cell(p->s, r, row, 5) == 't';
+	to->until = postgres_cell(p->s, r, row, 6);
+	to->limit = strtol(postgres_cell(p->s, r, row, 7), NULL, 10);
+	to->attributes = postgres_cell(p->s, r, row, 8);
 }
 
 enum kind_rc postgres_pair(const struct postgres_plan *p, struct err *e)
@@ -220,6 +222,7 @@ enum kind_rc postgres_pair(const struct postgres_plan *p, struct err *e)
 	    "rolreplication then 'REPLICATION'"
 	    " else 'NOREPLICATION' end, case when rolbypassrls then 'BYPASSRLS' else 'NOBYPASSRLS' end)"
 	    " from pg_roles r where rolname = any ($1::text[])";
+	static const char what[] = "read the roles";
 	struct role roles[POSTGRES_USERS_MAX] = {{ 0 }};
 	size_t n = p->s->n_users;
 	const char *names[] = {p->s->users[0], p->s->users[1]};
@@ -227,11 +230,13 @@ enum kind_rc postgres_pair(const struct postgres_plan *p, struct err *e)
 	PGresult *r = NULL;
 	postgres_array(&array, names, n);
 	const char *values[] = {array.data};
-	enum kind_rc rc = postgres_ask(p->s, p->call, p->conn, "read the roles", sql, 1, values, &r, e);
+	enum kind_rc rc = postgres_ask(p->s, p->call, p->conn, what, sql, 1, values, &r, e);
+	if (rc == KIND_OK)
+		rc = postgres_shape(p->s, r, what, -1, 9, e);
 	for (size_t i = 0; rc == KIND_OK && i < n; i++) {
 		roles[i].name = names[i];
 		for (int row = 0; row < p->s->pq->PQntuples(r); row++)
-			if (strcmp(postgres_at(p->s, r, row, 0), names[i]) == 0)
+			if (strcmp(postgres_cell(p->s, r, row, 0), names[i]) == 0)
 				role_take(p, r, row, &roles[i]);
 	}
 	for (size_t i = 0; rc == KIND_OK && i < n; i++) {

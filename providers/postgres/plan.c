@@ -54,22 +54,26 @@ static void manager_findings(const struct postgres_plan *p, bool creates, bool r
 /* Who we are, and what kind of server this is. */
 static enum kind_rc server(struct postgres_plan *p, bool *recovery, struct err *e)
 {
+	static const char what[] = "ask for the manager's rights";
 	PGresult *r = NULL;
-	enum kind_rc rc = postgres_run(p->s, p->call, p->conn, "ask for the manager's rights",
+	enum kind_rc rc = postgres_run(p->s, p->call, p->conn, what,
 				       "select session_user, r.rolsuper, r.rolcreaterole or r.rolsuper, "
 				       "pg_has_role(session_user, 'pg_read_all_stats', 'usage'),"
 				       " pg_has_role(session_user, 'pg_signal_backend', 'usage'), pg_is_in_recovery() "
 				       "from pg_roles r where r.rolname = session_user",
 				       &r, e);
-	if (rc != KIND_OK)
-		return rc;
-	bool is[6];
-	for (int i = 1; i < 6; i++)
-		is[i] = p->s->pq->PQntuples(r) == 1 && *postgres_at(p->s, r, 0, i) == 't';
-	snprintf(p->manager, sizeof p->manager, "%s", p->s->pq->PQntuples(r) == 1 ? postgres_at(p->s, r, 0, 0) : "");
-	p->superuser = is[1];
-	*recovery = is[5];
-	manager_findings(p, is[2], is[3], is[4]);
+	if (rc == KIND_OK)
+		rc = postgres_shape(p->s, r, what, 1, 6, e);
+	bool is[6] = { 0 };
+	for (int i = 1; rc == KIND_OK && i < 6; i++)
+		if (!postgres_flag(p->s, r, 0, i, &is[i]))
+			rc = postgres_odd(what, e);
+	if (rc == KIND_OK) {
+		snprintf(p->manager, sizeof p->manager, "%s", postgres_cell(p->s, r, 0, 0));
+		p->superuser = is[1];
+		*recovery = is[5];
+		manager_findings(p, is[2], is[3], is[4]);
+	}
 	p->s->pq->PQclear(r);
 	return rc;
 }
@@ -113,7 +117,7 @@ static enum kind_rc logging(const struct postgres_plan *p, struct err *e)
 	enum kind_rc rc = postgres_run(p->s, p->call, p->conn, "ask what the server logs", ask.data, &r, e);
 	if (rc != KIND_OK)
 		return rc;
-	const char *names = postgres_at(p->s, r, 0, 0);
+	const char *names = postgres_cell(p->s, r, 0, 0);
 	if (*names && p->version >= 150000) {
 		buf_printf(&sql, "GRANT SET ON PARAMETER %s TO ", names);
 		postgres_name(p->s, p->conn, &sql, p->manager);
@@ -156,7 +160,7 @@ static enum kind_rc hba(const struct postgres_plan *p, struct err *e)
 				       "select has_table_privilege('pg_catalog.pg_hba_file_rules', 'select') and"
 				       " has_function_privilege('pg_catalog.pg_hba_file_rules()', 'execute')",
 				       &r, e);
-	bool may = rc == KIND_OK && *postgres_at(p->s, r, 0, 0) == 't';
+	bool may = rc == KIND_OK && *postgres_cell(p->s, r, 0, 0) == 't';
 	p->s->pq->PQclear(r);
 	r = NULL;
 	if (!may)
@@ -166,8 +170,8 @@ static enum kind_rc hba(const struct postgres_plan *p, struct err *e)
 	const char *values[] = {users.data, p->s->urls[0].dbname};
 	rc = postgres_ask(p->s, p->call, p->conn, "read the rules of pg_hba.conf", sql.data, 2, values, &r, e);
 	for (int i = 0; rc == KIND_OK && i < p->s->pq->PQntuples(r); i++) {
-		const char *at = postgres_at(p->s, r, i, 1), *method = postgres_at(p->s, r, i, 2),
-			   *type = postgres_at(p->s, r, i, 3);
+		const char *at = postgres_cell(p->s, r, i, 1), *method = postgres_cell(p->s, r, i, 2),
+			   *type = postgres_cell(p->s, r, i, 3);
 		AUTO_FREE char *repair = mem_printf(
 		    "in pg_hba.conf, line %s: scram-sha-256 instead of %s; then SELECT pg_reload_conf();", at, method);
 		postgres_finding(p, KIND_REFUSE, "hba", repair, "line %s of pg_hba.conf (%s, %s) %s", at, type, method,

@@ -105,7 +105,16 @@ void postgres_name(struct provider_session *, PGconn *, struct buf *, const char
 void postgres_literal(struct provider_session *, PGconn *, struct buf *, const char *text);
 /* `{"a","b"}` for an array parameter. */
 void postgres_array(struct buf *, const char *const texts[], size_t n);
-const char *postgres_at(struct provider_session *, const PGresult *, int row, int column); /* NULL for null */
+/* Any server may be a hostile one: whatever it says is looked at through these. cell: "" for null and for what is not
+ * there. count and flag: false unless it is exactly a number of at most UINT32_MAX, a boolean. */
+const char *postgres_cell(struct provider_session *, const PGresult *, int row, int column);
+bool postgres_count(struct provider_session *, const PGresult *, int row, int column, uint32_t *ret) MUST_CHECK;
+bool postgres_flag(struct provider_session *, const PGresult *, int row, int column, bool *ret) MUST_CHECK;
+/* KIND_OK when the result has so many columns, and so many rows (-1: any number); else postgres_odd. */
+enum kind_rc postgres_shape(struct provider_session *, const PGresult *, const char *what, int rows, int columns,
+			    struct err *);
+/* KIND_TEMPORARY: the server's answer is not what was asked for, so nothing is concluded from it. */
+enum kind_rc postgres_odd(const char *what, struct err *);
 
 /* ---- verbs */
 enum kind_rc postgres_plan(struct provider_session *, const struct provider_call *, struct kind_facts *,

@@ -2,7 +2,6 @@
 
 #include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/mem.h"
@@ -12,7 +11,7 @@
 struct slot {
 	const char *name; /* borrowed, as are the comments, from the result */
 	bool found, login;
-	unsigned sessions;
+	uint32_t sessions;
 	const char *comment;
 	struct postgres_mark mark;
 };
@@ -78,33 +77,45 @@ static void slots_sql(struct provider_session *s, const struct provider_call *ca
 	buf_str(sql, ")");
 }
 
-static void slots_take(struct provider_session *s, struct slots *all, PGresult *r)
+static void slots_end(struct provider_session *s, struct slots *all)
+{
+	s->pq->PQclear(all->result);
+	all->result = NULL;
+}
+
+/* Takes the result over. An answer that is not understood must not look like a role that nobody uses. */
+static enum kind_rc slots_take(struct provider_session *s, struct slots *all, const char *what, PGresult *r,
+			       struct err *e)
 {
 	all->result = r;
-	for (int i = 0; i < s->pq->PQntuples(r); i++) {
-		struct slot *at = slots_find(all, postgres_at(s, r, i, 0));
-		if (!at)
-			continue;
+	enum kind_rc rc = postgres_shape(s, r, what, -1, 4, e);
+	for (int i = 0; rc == KIND_OK && i < s->pq->PQntuples(r); i++) {
+		struct slot *at = slots_find(all, postgres_cell(s, r, i, 0));
+		if (!at || at->found || !postgres_flag(s, r, i, 1, &at->login) ||
+		    !postgres_count(s, r, i, 3, &at->sessions)) {
+			rc = postgres_odd(what, e);
+			break;
+		}
 		at->found = true;
-		at->login = *postgres_at(s, r, i, 1) == 't';
-		at->comment = postgres_at(s, r, i, 2);
-		at->sessions = (unsigned)strtoul(postgres_at(s, r, i, 3), NULL, 10);
+		at->comment = postgres_cell(s, r, i, 2);
 		postgres_mark_find(at->comment, &at->mark);
 	}
+	if (rc != KIND_OK)
+		slots_end(s, all);
+	return rc;
 }
 
 static enum kind_rc slots_read(struct provider_session *s, const struct provider_call *call, struct slots *all,
 			       struct err *e)
 {
 	AUTO_BUF sql = BUF_INIT(POSTGRES_SQL);
+	static const char what[] = "read the roles";
 	PGresult *r = NULL;
 	slots_sql(s, call, all, &sql);
 	if (sql.over)
 		return give_up(e, KIND_PERMANENT, "the name of a role is not UTF-8");
-	enum kind_rc rc = postgres_run(s, call, s->conns[0], "read the roles", sql.data, &r, e);
-	if (rc == KIND_OK)
-		slots_take(s, all, r);
-	return rc;
+	enum kind_rc rc = postgres_run(s, call, s->conns[0], what, sql.data, &r, e);
+	return rc == KIND_OK ? slots_take(s, all, what, r, e) : rc;
 }
 
 /* ---- whose is it */
@@ -158,8 +169,8 @@ static enum kind_rc change(struct provider_session *s, const struct provider_cal
 	rc = sql.over ? give_up(e, KIND_PERMANENT, "cannot %s: its name is not UTF-8", what)
 		      : postgres_run(s, call, s->conns[0], what, sql.data, &r, e);
 	if (rc == KIND_OK)
-		slots_take(s, all, r);
-	else
+		rc = slots_take(s, all, what, r, e);
+	if (rc != KIND_OK)
 		postgres_rollback(s, call);
 	return rc;
 }
@@ -174,12 +185,6 @@ static void comment_sql(struct provider_session *s, const struct slot *at, const
 	postgres_name(s, s->conns[0], sql, at->name);
 	buf_str(sql, " is ");
 	postgres_literal(s, s->conns[0], sql, text.data);
-}
-
-static void slots_end(struct provider_session *s, struct slots *all)
-{
-	s->pq->PQclear(all->result);
-	all->result = NULL;
 }
 
 /* ---- put */
@@ -395,15 +400,16 @@ static enum kind_rc passwords(struct provider_session *s, const struct provider_
 		has[i] = -1;
 	enum kind_rc rc = postgres_run(s, call, s->conns[0], "ask for the manager's rights",
 				       "select has_table_privilege('pg_catalog.pg_authid', 'select')", &r, e);
-	bool may = rc == KIND_OK && *postgres_at(s, r, 0, 0) == 't';
+	bool may = rc == KIND_OK && *postgres_cell(s, r, 0, 0) == 't';
 	s->pq->PQclear(r);
 	for (size_t i = 0; rc == KIND_OK && may && i < all->n; i++) {
 		const char *values[] = {all->at[i].name};
 		r = NULL;
 		rc = postgres_ask(s, call, s->conns[0], "see which roles have a password",
 				  "select rolpassword is not null from pg_authid where rolname = $1", 1, values, &r, e);
-		if (rc == KIND_OK && s->pq->PQntuples(r) == 1)
-			has[i] = *postgres_at(s, r, 0, 0) == 't';
+		bool yes;
+		if (rc == KIND_OK && postgres_flag(s, r, 0, 0, &yes))
+			has[i] = yes;
 		s->pq->PQclear(r);
 	}
 	return rc;

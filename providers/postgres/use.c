@@ -107,25 +107,40 @@ static void like_of(const char *glob, struct buf *ret)
 	}
 }
 
-static void usage_take(struct provider_session *s, const PGresult *r, size_t n, struct provider_usage ret[])
+/* ms since 1970 that a date can be made of */
+static bool time_take(struct provider_session *s, const PGresult *r, int row, int column, int64_t *ret)
 {
-	for (size_t i = 0; i < n; i++)
-		ret[i] = (struct provider_usage){.last_ms = -1};
-	for (int row = 0; row < s->pq->PQntuples(r); row++) {
-		unsigned long i = strtoul(postgres_at(s, r, row, 0), NULL, 10);
-		if (i < 1 || i > n)
-			continue;
-		const char *app = postgres_at(s, r, row, 2), *from = postgres_at(s, r, row, 3),
-			   *since = postgres_at(s, r, row, 4);
+	const char *text = postgres_cell(s, r, row, column);
+	size_t digits = strspn(text, "0123456789");
+	if (!digits || digits > 14 || text[digits])
+		return false;
+	*ret = strtoll(text, NULL, 10);
+	return true;
+}
+
+/* One row for each role, used or not: a row that is missing is no evidence of anything. */
+static enum kind_rc usage_take(struct provider_session *s, const PGresult *r, const char *what, size_t n,
+			       struct provider_usage ret[], struct err *e)
+{
+	enum kind_rc rc = postgres_shape(s, r, what, (int)n, 4, e);
+	for (size_t i = 0; rc == KIND_OK && i < n; i++) {
+		int row = (int)i;
+		int64_t since;
 		char when[CLOCK_TEXT] = "";
-		struct provider_usage *u = &ret[i - 1];
-		u->sessions = (uint32_t)strtoul(postgres_at(s, r, row, 1), NULL, 10);
-		if (since)
-			clock_text(strtoll(since, NULL, 10), when);
-		snprintf(u->detail, sizeof u->detail, "%.60s from %s%s%s",
-			 app && *app ? app : "a client without a name", from ? from : "the local socket",
-			 since ? " since " : "", when);
+		const char *app = postgres_cell(s, r, row, 1), *from = postgres_cell(s, r, row, 2);
+		struct provider_usage *u = &ret[i];
+		*u = (struct provider_usage){.last_ms = -1};
+		if (!postgres_count(s, r, row, 0, &u->sessions))
+			return postgres_odd(what, e);
+		if (!u->sessions)
+			continue;
+		bool dated = time_take(s, r, row, 3, &since);
+		if (dated)
+			clock_text(since, when);
+		snprintf(u->detail, sizeof u->detail, "%.60s from %s%s%s", *app ? app : "a client without a name",
+			 *from ? from : "the local socket", dated ? " since " : "", when);
 	}
+	return rc;
 }
 
 enum kind_rc postgres_usage(struct provider_session *s, const struct provider_call *call,
@@ -134,16 +149,17 @@ enum kind_rc postgres_usage(struct provider_session *s, const struct provider_ca
 {
 	/* A client may call itself anything, so rotor's own are only those of this very rotation. */
 	static const char sql[] =
-	    "select u.i, count(*), (array_agg(a.application_name order by a.backend_start))[1],"
+	    "select count(a.pid), (array_agg(a.application_name order by a.backend_start))[1],"
 	    " (array_agg(host(a.client_addr) order by a.backend_start))[1],"
 	    " (extract(epoch from min(a.backend_start)) * 1000)::bigint"
-	    " from unnest($1::text[]) with ordinality as u (name, i) join pg_stat_activity a on a.usename = u.name"
-	    " where a.pid <> pg_backend_pid() and coalesce(a.backend_type, 'client backend') in ('client backend', "
+	    " from unnest($1::text[]) with ordinality as u (name, i) left join pg_stat_activity a on"
+	    " a.usename = u.name and a.pid <> pg_backend_pid() and coalesce(a.backend_type, 'client backend') in ('client backend', "
 	    "'walsender')"
 	    " and not starts_with(coalesce(a.application_name, ''), $2)"
 	    " and ($3::text is null or coalesce(a.application_name, '') like $3) and ($4::inet is null or "
 	    "a.client_addr <<= $4::inet)"
-	    " group by u.i";
+	    " group by u.i order by u.i";
+	static const char what[] = "count sessions";
 	char rotation[POSTGRES_NAME];
 	AUTO_BUF names = BUF_INIT((size_t)8 << 20), own = BUF_INIT(256), like = BUF_INIT(1024);
 	AUTO_FREE const char **handles = mem_array(n ? n : 1, sizeof *handles);
@@ -160,9 +176,9 @@ enum kind_rc postgres_usage(struct provider_session *s, const struct provider_ca
 	const char *values[] = {names.data, own.data, like.data, filter ? filter->client : NULL};
 	enum kind_rc rc = postgres_enter(s, call, call->endpoint, e);
 	if (rc == KIND_OK)
-		rc = postgres_ask(s, call, s->conns[call->endpoint], "count sessions", sql, 4, values, &r, e);
+		rc = postgres_ask(s, call, s->conns[call->endpoint], what, sql, 4, values, &r, e);
 	if (rc == KIND_OK)
-		usage_take(s, r, n, ret);
+		rc = usage_take(s, r, what, n, ret, e);
 	s->pq->PQclear(r);
 	return rc;
 }
@@ -181,10 +197,11 @@ enum kind_rc postgres_disconnect(struct provider_session *s, const struct provid
 	    " usename = $1 and pid <> pg_backend_pid() limit 8) as first";
 	static const char count[] =
 	    "select count(*) from pg_stat_activity where usename = $1 and pid <> pg_backend_pid()";
+	static const char what[] = "end the sessions of a role";
 	const char *const questions[] = {tell, await, count};
 	char wait[32];
 	int64_t each = postgres_left(call) / 16;
-	unsigned long remain = 0;
+	uint32_t remain = 0;
 	if (!n->handle) {
 		*left = 0;
 		return KIND_OK;
@@ -194,29 +211,34 @@ enum kind_rc postgres_disconnect(struct provider_session *s, const struct provid
 	enum kind_rc rc = postgres_enter(s, call, call->endpoint, e);
 	for (size_t i = 0; rc == KIND_OK && i < 3; i++) {
 		PGresult *r = NULL;
-		rc = postgres_ask(s, call, s->conns[call->endpoint], "end the sessions of a role", questions[i],
-				  i == 1 ? 2 : 1, values, &r, e);
+		rc = postgres_ask(s, call, s->conns[call->endpoint], what, questions[i], i == 1 ? 2 : 1, values, &r,
+				  e);
 		if (rc == KIND_OK)
-			remain = strtoul(postgres_at(s, r, 0, 0), NULL, 10);
+			rc = postgres_shape(s, r, what, 1, 1, e);
+		if (rc == KIND_OK && !postgres_count(s, r, 0, 0, &remain))
+			rc = postgres_odd(what, e);
 		s->pq->PQclear(r);
 		if (rc == KIND_OK && i == 0 && !remain)
 			break;
 	}
 	if (rc != KIND_OK)
 		return rc;
-	*left = (unsigned)remain;
+	*left = remain;
 	return remain ? KIND_MORE : KIND_OK;
 }
 
 enum kind_rc postgres_now(struct provider_session *s, const struct provider_call *call, int64_t *ret_ms, struct err *e)
 {
+	static const char what[] = "ask for the time";
 	PGresult *r = NULL;
 	enum kind_rc rc = postgres_enter(s, call, 0, e);
 	if (rc == KIND_OK)
-		rc = postgres_run(s, call, s->conns[0], "ask for the time",
+		rc = postgres_run(s, call, s->conns[0], what,
 				  "select (extract(epoch from clock_timestamp()) * 1000)::bigint", &r, e);
 	if (rc == KIND_OK)
-		*ret_ms = strtoll(postgres_at(s, r, 0, 0), NULL, 10);
+		rc = postgres_shape(s, r, what, 1, 1, e);
+	if (rc == KIND_OK && !time_take(s, r, 0, 0, ret_ms))
+		rc = postgres_odd(what, e);
 	s->pq->PQclear(r);
 	return rc;
 }

@@ -1,10 +1,12 @@
-/* The texts of the kind `postgres`: urls, marks, verifiers. No server. */
+/* The kind `postgres` without a server: urls, marks, verifiers, and what a hostile server may answer. */
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
 
 #include "core/arena.h"
+#include "core/clock.h"
 #include "core/json.h"
+#include "core/mem.h"
 #include "providers/postgres/postgres.h"
 
 extern const struct provider provider_postgres;
@@ -235,6 +237,195 @@ static void params(void)
 	free(address);
 }
 
+/* ---- a server that answers every question alike: libpq's results are ours here */
+
+struct pg_result {
+	bool given; /* PQgetResult has given it */
+	int rows, columns;
+	const char *const *cells; /* of each row; NULL null */
+};
+static struct pg_result answer;
+static char manager; /* its address stands for the connection */
+
+static ConnStatusType fake_status(const PGconn *c)
+{
+	(void)c;
+	return CONNECTION_OK;
+}
+static int fake_send(PGconn *c, const char *sql)
+{
+	(void)c;
+	answer.given = false;
+	return sql != NULL;
+}
+static int fake_send_params(PGconn *c, const char *sql, int n, const Oid *types, const char *const *values,
+			    const int *lengths, const int *formats, int format)
+{
+	(void)n, (void)types, (void)values, (void)lengths, (void)formats, (void)format;
+	return fake_send(c, sql);
+}
+static int fake_zero(PGconn *c)
+{
+	(void)c;
+	return 0;
+}
+static PGresult *fake_get(PGconn *c)
+{
+	(void)c;
+	bool given = answer.given;
+	answer.given = true;
+	return given ? NULL : &answer;
+}
+static ExecStatusType fake_result(const PGresult *r)
+{
+	return r->columns ? PGRES_TUPLES_OK : PGRES_COMMAND_OK;
+}
+static int fake_rows(const PGresult *r)
+{
+	return r->rows;
+}
+static int fake_columns(const PGresult *r)
+{
+	return r->columns;
+}
+static char *fake_value(const PGresult *r, int row, int column)
+{
+	return row < r->rows && column < r->columns ? (char *)r->cells[column] : NULL;
+}
+static int fake_null(const PGresult *r, int row, int column)
+{
+	return !fake_value(r, row, column);
+}
+static char *fake_field(const PGresult *r, int field)
+{
+	(void)r, (void)field;
+	return NULL;
+}
+static void fake_clear(PGresult *r)
+{
+	(void)r;
+}
+static void fake_finish(PGconn *c)
+{
+	(void)c;
+}
+static char *fake_quote(PGconn *c, const char *text, size_t len)
+{
+	(void)c;
+	return mem_printf("'%.*s'", (int)len, text);
+}
+static int fake_version(const PGconn *c)
+{
+	(void)c;
+	return 150000;
+}
+
+static const struct pq fake = {.PQstatus = fake_status,
+			       .PQsendQuery = fake_send,
+			       .PQsendQueryParams = fake_send_params,
+			       .PQisBusy = fake_zero,
+			       .PQgetResult = fake_get,
+			       .PQresultStatus = fake_result,
+			       .PQntuples = fake_rows,
+			       .PQnfields = fake_columns,
+			       .PQgetvalue = fake_value,
+			       .PQgetisnull = fake_null,
+			       .PQresultErrorField = fake_field,
+			       .PQclear = fake_clear,
+			       .PQfinish = fake_finish,
+			       .PQescapeLiteral = fake_quote,
+			       .PQescapeIdentifier = fake_quote,
+			       .PQfreemem = free,
+			       .PQserverVersion = fake_version};
+
+static unsigned listed, found;
+
+static void take_item(void *arg, const struct provider_item *item)
+{
+	(void)arg, (void)item;
+	listed++;
+}
+
+static void take_finding(void *arg, const struct provider_finding *f)
+{
+	(void)arg, (void)f;
+	found++;
+}
+
+/* The verbs that read; each one's answer to what the server says. */
+enum verb { USAGE, DISCONNECT, NOW, LOOK, LIST, PLAN, SUSPEND, FENCE, VERBS };
+
+static enum kind_rc ask(enum verb v, unsigned *sessions)
+{
+	struct provider_session s = {.pq = &fake, .n_urls = 1, .n_users = 1, .users = {"a"}, .app = "rotor"};
+	struct provider_call call = {.deadline_ms = clock_boot() + 5000, .home = "01HOME"};
+	struct provider_cred n = {.n = 1, .handle = "a"};
+	struct provider_usage usage = { 0 };
+	struct provider_made made = { 0 };
+	struct kind_facts facts;
+	enum kind_seen seen;
+	enum kind_rc rc = KIND_OK;
+	int64_t now;
+	s.conns[0] = (PGconn *)&manager;
+	err = (struct err){ 0 };
+	call.fence = v == FENCE ? "01ROT/2" : NULL;
+	switch (v) {
+	case USAGE: rc = postgres_usage(&s, &call, &n, 1, NULL, &usage, &err); break;
+	case DISCONNECT: rc = postgres_disconnect(&s, &call, &n, sessions, &err); break;
+	case FENCE:
+	case NOW: rc = postgres_now(&s, &call, &now, &err); break;
+	case LOOK: rc = postgres_look(&s, &call, &n, &seen, &made, &err); break;
+	case LIST: rc = postgres_list(&s, &call, take_item, NULL, &err); break;
+	case PLAN: rc = postgres_plan(&s, &call, &facts, take_finding, NULL, &err); break;
+	case SUSPEND: rc = postgres_suspend(&s, &call, &n, true, &err); break;
+	case VERBS: break;
+	}
+	if (v == USAGE)
+		*sessions = usage.sessions;
+	free(s.quiet);
+	return rc;
+}
+
+static void hostile(void)
+{
+	static const char *const none[10] = { 0 }, *const words[] = {"x", "x", "x", "x", "x", "x", "x", "x", "x"};
+	static const char *const counts[][4] = {
+	    {"", "a", "b", "1"}, {"-1", "a", "b", "1"}, {"4294967296", "a", "b", "1"}, {" 0", "a", "b", "1"},
+	    {"0x", "a", "b", "1"}, {NULL, "a", "b", "1"},
+	};
+	unsigned sessions = 0;
+	TEST("a hostile server: no answer of the wrong form is taken for one, none is fatal");
+	for (int v = 0; v < VERBS; v++)
+		for (int columns = 0; columns < 10; columns++)
+			for (int rows = 0; rows < 3; rows++)
+				for (int kind = 0; kind < 2; kind++) {
+					answer = (struct pg_result){.rows = rows, .columns = columns, .cells = kind ? words : none};
+					enum kind_rc rc = ask((enum verb)v, &sessions);
+					bool empty = rows == 0 && columns == 4 && (v == LOOK || v == LIST);
+					CHECK(empty || (rc == KIND_TEMPORARY && strstr(err.message, "not what was asked")));
+				}
+	TEST("a hostile server: a malformed count is no evidence that nobody is there");
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+		answer = (struct pg_result){.rows = 1, .columns = 4, .cells = counts[i]};
+		CHECK(ask(USAGE, &sessions) == KIND_TEMPORARY);
+		answer.columns = 1;
+		CHECK(ask(DISCONNECT, &sessions) == KIND_TEMPORARY);
+		CHECK(ask(FENCE, &sessions) == KIND_TEMPORARY);
+		const char *const role[] = {"a", "t", NULL, counts[i][0]};
+		answer = (struct pg_result){.rows = 1, .columns = 4, .cells = role};
+		CHECK(ask(LOOK, &sessions) == KIND_TEMPORARY && ask(LIST, &sessions) == KIND_TEMPORARY);
+	}
+	TEST("the same server, when it answers well");
+	static const char *const good[] = {"2", NULL, NULL, NULL}, *const role[] = {"a", "f", NULL, "0"};
+	answer = (struct pg_result){.rows = 1, .columns = 4, .cells = good};
+	CHECK(ask(USAGE, &sessions) == KIND_OK && sessions == 2);
+	answer.columns = 1;
+	CHECK(ask(DISCONNECT, &sessions) == KIND_MORE && sessions == 2);
+	answer = (struct pg_result){.rows = 1, .columns = 4, .cells = role};
+	CHECK(ask(LOOK, &sessions) == KIND_OK);
+	CHECK(listed == 0 && found == 0);
+}
+
 int main(void)
 {
 	json_setup();
@@ -243,5 +434,6 @@ int main(void)
 	marks();
 	verifiers();
 	params();
+	hostile();
 	return TEST_END();
 }
