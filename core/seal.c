@@ -17,6 +17,7 @@
 #define WRAP_VERSION 1
 #define WRAPPED_LEN (1 + NONCE + KEY_BYTES + TAG)
 #define VALUE_AD_BYTES 32
+#define WRAP_AD_BYTES 32
 
 _Static_assert(SEAL_OVERHEAD == NONCE + TAG, "the header promises the size of what is sealed");
 _Static_assert(KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "one size for all keys");
@@ -147,31 +148,49 @@ static bool read_key(int dir, const char *keys_dir, const char *name, unsigned c
 
 /* ---- the data key ---- */
 
-static const char wrap_label[] = "rotor data key";
-
-static void wrap(const unsigned char kek[KEY_BYTES], const unsigned char data[KEY_BYTES],
-		 unsigned char ret[WRAPPED_LEN])
+/* The fingerprint keys go into the associated data: with another one nothing would match any more, and nobody would
+ * notice. */
+static void wrap_ad(unsigned char keys[KEY_NAMES][KEY_BYTES], unsigned char ret[WRAP_AD_BYTES])
 {
-	ret[0] = WRAP_VERSION;
-	randombytes_buf(ret + 1, NONCE);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 1 + NONCE, NULL, data, KEY_BYTES,
-						   (const unsigned char *)wrap_label, sizeof wrap_label, NULL, ret + 1,
-						   kek);
+	static const char label[] = "rotor data key";
+	crypto_generichash_state h;
+	crypto_generichash_init(&h, NULL, 0, WRAP_AD_BYTES);
+	crypto_generichash_update(&h, (const unsigned char *)label, sizeof label);
+	crypto_generichash_update(&h, keys[LOG_FP], KEY_BYTES);
+	crypto_generichash_update(&h, keys[FIND_FP], KEY_BYTES);
+	crypto_generichash_final(&h, ret, WRAP_AD_BYTES);
+	sodium_memzero(&h, sizeof h);
 }
 
-static bool unwrap(const unsigned char kek[KEY_BYTES], const unsigned char *wrapped, size_t len, const char *keys_dir,
-		   unsigned char ret[KEY_BYTES], struct err *e)
+static void wrap(unsigned char keys[KEY_NAMES][KEY_BYTES], const unsigned char data[KEY_BYTES],
+		 unsigned char ret[WRAPPED_LEN])
 {
+	unsigned char ad[WRAP_AD_BYTES];
+	wrap_ad(keys, ad);
+	ret[0] = WRAP_VERSION;
+	randombytes_buf(ret + 1, NONCE);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 1 + NONCE, NULL, data, KEY_BYTES, ad, sizeof ad, NULL,
+						   ret + 1, keys[KEK]);
+	sodium_memzero(ad, sizeof ad);
+}
+
+static bool unwrap(unsigned char keys[KEY_NAMES][KEY_BYTES], const unsigned char *wrapped, size_t len,
+		   const char *keys_dir, unsigned char ret[KEY_BYTES], struct err *e)
+{
+	unsigned char ad[WRAP_AD_BYTES];
 	if (len != WRAPPED_LEN || wrapped[0] != WRAP_VERSION) {
 		err_set(e, ERR_REFUSED, "data key in the state has a form that this rotor does not know");
 		return err_hint(e, "use the rotor that wrote this home, or a newer one");
 	}
-	if (crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, wrapped + 1 + NONCE, KEY_BYTES + TAG,
-						       (const unsigned char *)wrap_label, sizeof wrap_label,
-						       wrapped + 1, kek) == 0)
+	wrap_ad(keys, ad);
+	bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, wrapped + 1 + NONCE, KEY_BYTES + TAG, ad,
+							     sizeof ad, wrapped + 1, keys[KEK]) == 0;
+	sodium_memzero(ad, sizeof ad);
+	if (ok)
 		return true;
-	err_set(e, ERR_REFUSED, "key file '%s/%s' does not fit this state: wrong key", keys_dir, key_names[KEK]);
-	return err_hint(e, "state and keys/ belong together: put back the key file of this home");
+	err_set(e, ERR_REFUSED, "the keys in '%s' do not fit this state: kek, log.fp or find.fp is a wrong key",
+		keys_dir);
+	return err_hint(e, "state and keys/ belong together: put back the key files of this home");
 }
 
 static bool write_keys(int dir, const char *keys_dir, unsigned char keys[KEY_NAMES][KEY_BYTES], struct err *e)
@@ -197,7 +216,7 @@ bool seal_create(const char *keys_dir, unsigned char ret_wrapped[SEAL_WRAPPED_MA
 	randombytes_buf(keys, (KEY_NAMES + 1) * KEY_BYTES);
 	bool ok = write_keys(dir, keys_dir, keys, e);
 	if (ok) {
-		wrap(keys[KEK], keys[KEY_NAMES], ret_wrapped);
+		wrap(keys, keys[KEY_NAMES], ret_wrapped);
 		*ret_len = WRAPPED_LEN;
 	}
 	arena_free(keys);
@@ -211,11 +230,14 @@ bool seal_open(const char *keys_dir, const unsigned char *wrapped, size_t len, s
 	if (dir < 0)
 		return false;
 	struct seal *s = arena_alloc(sizeof *s);
-	unsigned char *kek = arena_alloc(KEY_BYTES);
-	bool ok = read_key(dir, keys_dir, key_names[KEK], kek, e) && unwrap(kek, wrapped, len, keys_dir, s->data, e) &&
-		  read_key(dir, keys_dir, key_names[LOG_FP], s->log_fp, e) &&
-		  read_key(dir, keys_dir, key_names[FIND_FP], s->find_fp, e);
-	arena_free(kek);
+	unsigned char(*keys)[KEY_BYTES] = arena_alloc(KEY_NAMES * KEY_BYTES);
+	size_t n = 0;
+	while (n < KEY_NAMES && read_key(dir, keys_dir, key_names[n], keys[n], e))
+		n++;
+	bool ok = n == KEY_NAMES && unwrap(keys, wrapped, len, keys_dir, s->data, e);
+	memcpy(s->log_fp, keys[LOG_FP], KEY_BYTES);
+	memcpy(s->find_fp, keys[FIND_FP], KEY_BYTES);
+	arena_free(keys);
 	close(dir);
 	if (!ok) {
 		seal_free(s);

@@ -19,9 +19,9 @@
 struct seal; /* the keys, in the arena */
 
 /* Makes the key files in `keys_dir` (O_EXCL, 0600, synced): kek, log.fp, find.fp; `ret_wrapped` is the new data key under
- * the kek, to be kept in the state. */
+ * the kek, bound to the other two, to be kept in the state. */
 bool seal_create(const char *keys_dir, unsigned char ret_wrapped[SEAL_WRAPPED_MAX], size_t *ret_len, struct err *) MUST_CHECK;
-/* ERR_REFUSED with a word on what to do when a key file is missing, readable by others, or does not open `wrapped`
+/* ERR_REFUSED with a word on what to do when a key file is missing, readable by others, or when they do not open `wrapped`
  * ("wrong key", never "corrupt"). */
 bool seal_open(const char *keys_dir, const unsigned char *wrapped, size_t len, struct seal **ret, struct err *) MUST_CHECK;
 void seal_free(struct seal *);

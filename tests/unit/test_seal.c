@@ -153,12 +153,22 @@ static void test_open_checks(void)
 
 static void test_wrong_key(void)
 {
-	char good[256];
+	static const char *const names[] = {"kek", "log.fp", "find.fp"};
+	char good[256], log_fp[256], find_fp[256];
 	TEST("another key is called the wrong key");
-	CHECK(get("kek", good) == 65);
-	put("kek", HEX_00_1F "\n", 65, 0600);
-	refused("does not fit this state: wrong key");
-	put("kek", good, 65, 0600);
+	for (size_t i = 0; i < 3; i++) {
+		CHECK(get(names[i], good) == 65);
+		put(names[i], HEX_00_1F "\n", 65, 0600);
+		refused("do not fit this state: kek, log.fp or find.fp is a wrong key");
+		put(names[i], good, 65, 0600);
+	}
+	TEST("nor do the fingerprint keys change places");
+	CHECK(get("log.fp", log_fp) == 65 && get("find.fp", find_fp) == 65);
+	put("log.fp", find_fp, 65, 0600);
+	put("find.fp", log_fp, 65, 0600);
+	refused("wrong key");
+	put("log.fp", log_fp, 65, 0600);
+	put("find.fp", find_fp, 65, 0600);
 	TEST("every bit of the wrapped data key counts");
 	for (size_t bit = 0; bit < wrapped_len * 8; bit++) {
 		wrapped[bit / 8] ^= (unsigned char)(1 << bit % 8);
@@ -281,18 +291,37 @@ static void set(struct fields *f, const char *name, const char *value)
 	CHECK(fields_set(f, name, value, strlen(value), &e));
 }
 
+/* A data key wrapped for known keys, by hand: the form that homes have on disk. */
+static void wrap_by_hand(void)
+{
+	static const char label[] = "rotor data key";
+	unsigned char two[64], ad[32], data[32] = {7};
+	crypto_generichash_state h;
+	for (size_t i = 0; i < sizeof two; i++)
+		two[i] = (unsigned char)i;
+	put("kek", HEX_00_1F "\n", 65, 0600);
+	put("log.fp", HEX_00_1F "\n", 65, 0600);
+	put("find.fp", HEX_20_3F "\n", 65, 0600);
+	crypto_generichash_init(&h, NULL, 0, sizeof ad);
+	crypto_generichash_update(&h, (const unsigned char *)label, sizeof label);
+	crypto_generichash_update(&h, two, sizeof two);
+	crypto_generichash_final(&h, ad, sizeof ad);
+	wrapped[0] = 1;
+	memset(wrapped + 1, 9, 24);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(wrapped + 25, NULL, data, sizeof data, ad, sizeof ad, NULL,
+						   wrapped + 1, two);
+}
+
 static void test_fingerprints(void)
 {
-	struct err e = {0};
 	char fp[SEAL_FP_TEXT], twin[SEAL_FP_TEXT], hex[2 * SEAL_FIND_BYTES + 1];
 	unsigned char found[SEAL_FIND_BYTES];
 	AUTO_FIELDS *one = fields_new();
 	AUTO_FIELDS *many = fields_new();
 	AUTO_FIELDS *turned = fields_new();
-	put("log.fp", HEX_00_1F "\n", 65, 0600);
-	put("find.fp", HEX_20_3F "\n", 65, 0600);
-	struct seal *s = NULL;
-	CHECK(seal_open(keys, wrapped, wrapped_len, &s, &e));
+	TEST("a data key that another wrapped for these keys opens");
+	wrap_by_hand();
+	struct seal *s = open_seal();
 	TEST("the fingerprints that another BLAKE2b and JSON writer make");
 	set(one, "password", "correct horse");
 	seal_fingerprint(s, "prod/orders-db", one, fp);
