@@ -139,7 +139,13 @@ static bool check_member(const char *dir, const char *name, bool folder, struct 
 			err_set(e, ERR_USAGE, "'%s' is not a home: it has no state.db", dir);
 			return err_hint(e, "make one with `rotor init`, or name one with -C DIR or ROTOR_HOME");
 		}
-		return err_sys(e, ERR_REFUSED, errno, "cannot use '%s'", path);
+		err_sys(e, ERR_REFUSED, errno, "cannot use '%s'", path);
+		/* An empty one will do: it only says who holds what now. */
+		return strcmp(name, "lock") == 0 ? err_hint(e,
+							    "copy it back from a backup of the home, or make an empty "
+							    "one: install -m 600 /dev/null '%s'",
+							    path)
+						 : err_hint(e, "copy it back from a backup of the home");
 	}
 	if (folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
 		return err_set(e, ERR_REFUSED, "'%s' is not a %s", path, folder ? "folder" : "regular file");

@@ -37,7 +37,7 @@ extern const struct schema_key home_config_keys[]; /* origin, machine (`any`), m
 /* Where the home is: `dir` (-C) itself, else $ROTOR_HOME, else the nearest `.rotor` upwards that the user owns and no
  * other can write, else $XDG_STATE_HOME/rotor (~/.local/state/rotor). The caller frees. */
 char *home_find(const char *dir, struct err *) MUST_CHECK;
-/* Makes one at `dir` (made if absent; must be empty). ERR_REFUSED when one is there. `origin` NULL: rotor/HOSTNAME/RANDOM.
+/* Makes one at `dir` (made if absent; must be empty, or hold what a killed init left). ERR_REFUSED when one is there. `origin` NULL: rotor/HOSTNAME/RANDOM.
  * arena_init and json_setup come first, here and for home_open. */
 bool home_init(const char *dir, const char *origin, struct err *) MUST_CHECK;
 bool home_open(const char *dir, enum home_need, struct home *ret, struct err *) MUST_CHECK;

@@ -7,12 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "arena.h"
 #include "home_inside.h"
 #include "mem.h"
+
+#define UNFINISHED "init.unfinished" /* there while init is at work */
 
 static bool put_file(const char *dir, const char *name, const char *text, struct err *e)
 {
@@ -56,20 +59,75 @@ static bool make_parents(const char *dir, struct err *e)
 	return true;
 }
 
-static bool check_empty(const char *dir, struct err *e)
+static bool there(const char *dir, const char *name)
+{
+	struct stat st;
+	AUTO_FREE char *path = home_path(dir, name);
+	return lstat(path, &st) == 0;
+}
+
+/* What init makes; what is in a folder comes before it. The mark goes last, so that even this can be killed. */
+static const char *const parts[] = {
+    "audit/checkpoint.new", "audit/checkpoint", "audit/vkey.new",   "audit/vkey",   "audit",
+    "state.db",		    "state.db-wal",	"state.db-shm",	    "state.db.new", "state.db.new-journal",
+    "state.db.new-wal",	    "state.db.new-shm", "keys/log.key",	    "keys/kek",	    "keys/log.fp",
+    "keys/find.fp",	    "keys",		"lock",		    "config.yaml",  UNFINISHED,
+};
+
+/* After a failure, or from an init that was killed. */
+static void unmake(const char *dir)
+{
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		AUTO_FREE char *path = home_path(dir, parts[i]);
+		remove(path);
+	}
+}
+
+static bool is_part(const char *name)
+{
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (strcmp(name, parts[i]) == 0)
+			return true;
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* One name in `dir` that no init made, or "". */
+static bool find_foreign(const char *dir, char ret[256], bool *ret_empty, struct err *e)
 {
 	DIR *d = opendir(dir);
 	if (!d)
 		return err_sys(e, ERR_FAILED, errno, "cannot read '%s'", dir);
-	bool empty = true, home = false;
+	ret[0] = '\0';
+	*ret_empty = true;
 	for (struct dirent *x; (x = readdir(d)) != NULL;) {
-		empty = empty && (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0);
-		home = home || strcmp(x->d_name, "state.db") == 0;
+		*ret_empty = *ret_empty && (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0);
+		if (!is_part(x->d_name))
+			snprintf(ret, 256, "%s", x->d_name);
 	}
 	closedir(d);
-	if (home)
+	return true;
+}
+
+/* Empty, or what a killed init left: only its own mark tells that from a home that lost its state, whose keys are worth
+ * keeping. */
+static bool check_free(const char *dir, struct err *e)
+{
+	char foreign[256];
+	bool empty = false;
+	if (there(dir, "state.db"))
 		return err_set(e, ERR_REFUSED, "'%s' is a home already", dir);
-	return empty ? true : err_set(e, ERR_REFUSED, "'%s' is not empty", dir);
+	if (!find_foreign(dir, foreign, &empty, e) || empty)
+		return empty;
+	if (foreign[0]) {
+		err_set(e, ERR_REFUSED, "'%s' is not empty: it holds '%s'", dir, foreign);
+		return err_hint(e, "name an empty folder or a new one, or move that file away");
+	}
+	if (!there(dir, UNFINISHED) || there(dir, "audit/checkpoint")) {
+		err_set(e, ERR_REFUSED, "'%s' holds parts of a home whose state.db is gone", dir);
+		return err_hint(e, "put state.db back from a backup, or name another folder");
+	}
+	unmake(dir);
+	return true;
 }
 
 static bool claim_folder(const char *dir, bool *ret_made, struct err *e)
@@ -88,8 +146,6 @@ static bool claim_folder(const char *dir, bool *ret_made, struct err *e)
 		return err_set(e, ERR_REFUSED, "'%s' is there and is not a folder", dir);
 	if (st.st_uid != geteuid())
 		return err_set(e, ERR_REFUSED, "'%s' belongs to user id %u", dir, (unsigned)st.st_uid);
-	if (!check_empty(dir, e))
-		return false;
 	return chmod(dir, 0700) == 0 ? true : err_sys(e, ERR_FAILED, errno, "cannot make '%s' yours alone", dir);
 }
 
@@ -176,41 +232,34 @@ static bool make_derived(const char *dir, struct err *e)
 	return ok;
 }
 
-/* After a failure, from a folder that was empty. */
-static void unmake(const char *dir, bool made)
-{
-	static const char *const names[] = {
-	    "audit/checkpoint.new",
-	    "audit/checkpoint",
-	    "audit/vkey.new",
-	    "audit/vkey",
-	    "audit",
-	    "state.db",
-	    "state.db-wal",
-	    "state.db-shm",
-	    "state.db.new",
-	    "keys/log.key",
-	    "keys/kek",
-	    "keys/log.fp",
-	    "keys/find.fp",
-	    "keys",
-	    "lock",
-	    "config.yaml",
-	};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		AUTO_FREE char *path = home_path(dir, names[i]);
-		remove(path);
-	}
-	if (made)
-		rmdir(dir);
-}
-
 static char *default_origin(void)
 {
 	char host[256] = "";
 	if (gethostname(host, sizeof host - 1) != 0 || !tlog_name_ok(host))
 		snprintf(host, sizeof host, "host");
 	return mem_printf("rotor/%.100s/h%06x", host, randombytes_random() & 0xffffff);
+}
+
+static bool make_parts(const char *dir, const char *origin, struct err *e)
+{
+	AUTO_FREE char *mark = home_path(dir, UNFINISHED);
+	if (!put_file(dir, UNFINISHED, "", e) || !sync_folder(dir, e) || !put_folder(dir, "keys", e) ||
+	    !put_folder(dir, "audit", e) || !put_file(dir, "lock", "", e) || !make_config(dir, origin, e) ||
+	    !make_state(dir, origin, e) || !make_derived(dir, e))
+		return false;
+	return unlink(mark) == 0 ? true : err_sys(e, ERR_FAILED, errno, "cannot remove '%s'", mark);
+}
+
+static bool make(const char *dir, const char *origin, bool made, struct err *e)
+{
+	if (!check_free(dir, e))
+		return false;
+	if (make_parts(dir, origin, e))
+		return true;
+	unmake(dir);
+	if (made)
+		rmdir(dir);
+	return false;
 }
 
 bool home_init(const char *dir, const char *origin, struct err *e)
@@ -223,9 +272,13 @@ bool home_init(const char *dir, const char *origin, struct err *e)
 	}
 	if (!claim_folder(dir, &made, e))
 		return false;
-	if (put_folder(dir, "keys", e) && put_folder(dir, "audit", e) && put_file(dir, "lock", "", e) &&
-	    make_config(dir, name, e) && make_state(dir, name, e) && make_derived(dir, e))
-		return true;
-	unmake(dir, made);
-	return false;
+	int turn = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = turn >= 0 && flock(turn, LOCK_EX | LOCK_NB) == 0;
+	if (!ok)
+		err_sys(e, ERR_TEMPORARY, errno, "cannot have '%s' for this init alone", dir);
+	else
+		ok = make(dir, name, made, e);
+	if (turn >= 0)
+		close(turn);
+	return ok;
 }

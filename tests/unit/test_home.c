@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,6 +110,7 @@ static void test_init(void)
 	CHECK(strstr(err.message, "already"));
 	sh("rm -rf '%s' && mkdir '%s' && echo x > '%s/file'", dir, dir, dir);
 	FAILS(home_init(dir, NULL, &err), ERR_REFUSED);
+	CHECK(strstr(err.message, "'file'") && err.hint[0]);
 	sh("rm '%s/file'", dir);
 	FAILS(home_init(dir, "a b", &err), ERR_USAGE);
 	OK(home_init(dir, NULL, &err));
@@ -117,6 +119,36 @@ static void test_init(void)
 	FAILS(home_open(dir, HOME_READ, &h, &err), ERR_USAGE);
 	AUTO_FREE char *deep = mem_printf("%s/x/y/z", dir);
 	OK(home_init(deep, NULL, &err));
+}
+
+static void test_half_made(void)
+{
+	TEST("what a killed init left is cleared away by the next");
+	fresh();
+	sh("cd '%s' && rm -r audit/* && mv state.db state.db.new && : > state.db.new-wal && : > init.unfinished", dir);
+	OK(home_init(dir, NULL, &err));
+	CHECK(mode_of("init.unfinished") == 0 && mode_of("state.db.new-wal") == 0);
+	CHECK(trust(HOME_ROTATE, NULL) == HOME_TRUSTED);
+
+	TEST("a home that lost its state is not cleared away: its keys are worth keeping");
+	sh("rm '%s/state.db' && cp '%s/keys/kek' '%s/kek'", dir, dir, root);
+	FAILS(home_init(dir, NULL, &err), ERR_REFUSED);
+	CHECK(strstr(err.message, "state.db is gone") && strstr(err.hint, "backup"));
+	sh(": > '%s/init.unfinished'", dir);
+	FAILS(home_init(dir, NULL, &err), ERR_REFUSED);
+	CHECK(strstr(err.message, "state.db is gone"));
+	sh("cmp '%s/keys/kek' '%s/kek' && rm '%s/audit/checkpoint' && : > '%s/mine'", dir, root, dir, dir);
+	FAILS(home_init(dir, NULL, &err), ERR_REFUSED);
+	CHECK(strstr(err.message, "'mine'"));
+	sh("cmp '%s/keys/kek' '%s/kek' && rm '%s/mine'", dir, root, dir);
+
+	TEST("two at once: the second waits for nothing and touches nothing");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
+	FAILS(home_init(dir, NULL, &err), ERR_TEMPORARY);
+	sh("cmp '%s/keys/kek' '%s/kek'", dir, root);
+	close(fd);
+	OK(home_init(dir, NULL, &err));
 }
 
 static void test_restored(void)
@@ -257,6 +289,7 @@ static void test_refusals(void)
 	    {"a log key that others can read is refused", "chmod 640 '%s/keys/log.key'"},
 	    {"a missing log key is refused", "rm '%s/keys/log.key'"},
 	    {"a cut log key is refused", "truncate -s 40 '%s/keys/log.key'"},
+	    {"another fingerprint key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/find.fp'"},
 	    {"another log key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/log.key'"},
 	    {"a missing lock is refused", "rm '%s/lock'"},
 	    {"a link in place of the lock is refused", "cd '%s' && mv lock ../away && ln -s ../away lock"},
@@ -272,6 +305,8 @@ static void test_refusals(void)
 		sh(bad[i].breaks, dir);
 		FAILS(home_open(dir, HOME_WRITE, &h, &err), ERR_REFUSED);
 		CHECK(h.dir == NULL);
+		if (strstr(bad[i].breaks, "rm '%s/lock'"))
+			CHECK(strstr(err.hint, "install -m 600 /dev/null '"));
 	}
 }
 
@@ -321,6 +356,7 @@ int main(void)
 		return 1;
 	snprintf(dir, sizeof dir, "%s/home", root);
 	test_init();
+	test_half_made();
 	test_restored();
 	test_derived();
 	test_place();
