@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,12 +112,25 @@ static int flushed(int code, struct err *e)
 	return err_worst(code, ERR_FAILED);
 }
 
+/* So that no file opened later takes their place. Each is open the wrong way round: what would be lost is an error. */
+static bool standard_descriptors(void)
+{
+	static const int modes[] = { O_WRONLY, O_RDONLY, O_RDONLY };
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	if (!standard_descriptors())
+		return ERR_TEMPORARY;
 	if (is_helper(argc, argv))
 		return provider_serve(argv[1]);
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a failed write, like a full disk */
 	struct cmd_globals g = { 0 };
 	struct err e = { 0 };
 	struct print *print = NULL;

@@ -403,6 +403,7 @@ static bool confine(void)
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	close_range(HELPER_LEASE + 1, ~0u, 0);
 	close_range(HELPER_FD, HELPER_LEASE, CLOSE_RANGE_CLOEXEC);
 	/* The socket knows who made it: a parent that died before the prctl is noticed. */

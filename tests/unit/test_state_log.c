@@ -200,7 +200,7 @@ static void test_crash(void)
 	struct rlimit old, small = {0};
 	CHECK(getrlimit(RLIMIT_FSIZE, &old) == 0);
 	small = (struct rlimit){.rlim_cur = 65536, .rlim_max = old.rlim_max};
-	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* as the program does first of all */
 	CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
 	static char text[16000];
 	memset(text, 'y', sizeof text - 1);
