@@ -42,7 +42,7 @@ static const char *text_of(int64_t ms, bool with_ms, char ret[CLOCK_TEXT])
 	time_t s = (time_t)(ms / 1000);
 	struct tm tm;
 	if (!gmtime_r(&s, &tm) || tm.tm_year > 8099) {
-		strcpy(ret, "9999-12-31T23:59:59Z");
+		snprintf(ret, CLOCK_TEXT, "9999-12-31T23:59:59Z");
 		return ret;
 	}
 	size_t n = strftime(ret, CLOCK_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define URL_MAX 2048
@@ -44,10 +43,19 @@ static bool no_password(struct err *e)
 	return err_hint(e, "take it out and name its place with auth: {file: PATH} or auth: {secret: ID}");
 }
 
+/* Digits alone, at most `max`; -1 anything else. */
+static int number(const char *text, int max)
+{
+	int n = 0;
+	const char *at = text;
+	for (; *at >= '0' && *at <= '9' && n <= max; at++)
+		n = n * 10 + (*at - '0');
+	return at == text || *at || n > max ? -1 : n;
+}
+
 static bool port_ok(const char *text)
 {
-	size_t n = strspn(text, "0123456789");
-	return n && n <= 5 && !text[n] && text[0] != '0' && atoi(text) <= 65535;
+	return text[0] != '0' && number(text, 65535) > 0;
 }
 
 static bool host_ok(const char *host)
@@ -131,8 +139,8 @@ static bool parameter(const char *at, size_t len, struct postgres_url *ret, unsi
 		if (!decode(equals + 1, len - key - 1, all[i].name, all[i].to, all[i].size, e))
 			return false;
 		if (all[i].to == timeout) {
-			ret->connect_timeout = strspn(timeout, "0123456789") == strlen(timeout) ? atoi(timeout) : 0;
-			if (ret->connect_timeout < 1 || ret->connect_timeout > TIMEOUT_MAX)
+			ret->connect_timeout = number(timeout, TIMEOUT_MAX);
+			if (ret->connect_timeout < 1)
 				return err_set(e, ERR_USAGE, "'connect_timeout' of the url is not 1 to %d seconds",
 					       TIMEOUT_MAX);
 		}
