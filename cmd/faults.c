@@ -22,6 +22,7 @@ static void tell_json(const struct load *load, const struct err *e)
 		utf8_printable(load->faults[i].text, sizeof line, line);
 		json_array_append_new(faults, json_string(line));
 	}
+	json_put_int(error, "more", (int64_t)load->n_more);
 	AUTO_TEXT *text = json_text(doc);
 	fprintf(stderr, "%s\n", text);
 }
