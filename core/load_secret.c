@@ -139,11 +139,11 @@ static void check_consumer(struct loader *l, const json_t *consumer, const struc
 		check_tell(&l->check, map, "a consumer that fetches by itself needs 'cache_ttl' or 'confirm'");
 }
 
-/* Does a value of `map` give the user name? A bare text is a field; braces doubled are text. */
-static bool gives_username(const char *value)
+/* Does a value of `map`, or a template, give the user name? A bare value is a field; braces doubled are text. */
+static bool gives_username(const char *value, bool bare)
 {
 	static const char word[] = "username";
-	if (strcmp(value, word) == 0)
+	if (bare && strcmp(value, word) == 0)
 		return true;
 	for (const char *at = value; (at = strchr(at, '{')); at++) {
 		if (at[1] == '{') {
@@ -160,18 +160,22 @@ static bool gives_username(const char *value)
 /* With several users each version has another one, which the consumer must be told. */
 static void check_username(struct loader *l, const json_t *consumer, const struct tree_node *map)
 {
-	const json_t *values = json_object_get(json_object_get(consumer, "params"), "map");
-	const char *key;
+	const json_t *params = json_object_get(consumer, "params"), *values = json_object_get(params, "map");
+	const char *key, *whole = json_str(params, "template"), *format = json_str(params, "format");
 	json_t *value;
-	if (!json_is_object(values))
+	bool raw = whole || (format && strcmp(format, "raw") == 0); /* by itself it is the password alone */
+	if (!json_is_object(values) && !raw)
+		return;
+	if (whole && gives_username(whole, false))
 		return;
 	json_object_foreach((json_t *)values, key, value)
-		if (json_is_string(value) && gives_username(json_string_value(value)))
+		if (json_is_string(value) && gives_username(json_string_value(value), true))
 			return;
-	const struct tree_node *at = tree_get(map, "map");
+	const char *lacks = raw ? "template" : "map";
+	const struct tree_node *at = tree_get(map, lacks);
 	check_tell(&l->check, at ? at : map,
-		   "'map' lacks 'username', which changes with each version because the authority has "
-		   "several 'users'");
+		   "'%s' lacks 'username', which changes with each version because the authority has several 'users'",
+		   lacks);
 }
 
 static json_t *read_targets(struct loader *l, const struct tree_node *list, unsigned role, bool many_users,

@@ -27,6 +27,7 @@ static const struct schema_key file_keys[] = {
 	{ .name = "path", .type = SCHEMA_PATH, .flags = SCHEMA_REQUIRED },
 	{ .name = "format", .type = SCHEMA_ENUM, .allowed = "env|json|raw" },
 	{ .name = "map", .type = SCHEMA_STRING_MAP },
+	{ .name = "template", .type = SCHEMA_STRING },
 	{ .name = "mode", .type = SCHEMA_MODE },
 	{ .name = "reload", .type = SCHEMA_OBJECT, .sub = reload_keys },
 	{ 0 },
@@ -150,7 +151,7 @@ static void small(void)
 		"\"generate\":{\"length\":32,\"alphabet\":\"alnum\"},\"adopt\":null,"
 		"\"authority\":{\"name\":\"db\",\"provider\":\"db\",\"params\":{\"url\":\"u\",\"users\":[\"a\",\"b\"],\"port\":5432},\"auth\":null},"
 		"\"stores\":[],\"consumers\":[{\"name\":\"file:/e/env\",\"provider\":\"file\",\"params\":{\"path\":\"/e/env\",\"format\":null,"
-		"\"map\":{\"U\":\"x://{username}:{password:url}@h\"},\"mode\":null,\"reload\":{\"unit\":\"o.service\",\"command\":null}},"
+		"\"map\":{\"U\":\"x://{username}:{password:url}@h\"},\"template\":null,\"mode\":null,\"reload\":{\"unit\":\"o.service\",\"command\":null}},"
 		"\"auth\":null,\"cache_ttl\":0,\"confirm\":[],\"health\":[]}]}");
 
 	TEST("the owner is the login user by default");
@@ -370,6 +371,12 @@ static void targets(void)
 	FAULTS(TWO("{P: password, U: username}"), NULL);
 	FAULTS(TWO("{P: \"x{username:url}\"}"), NULL);
 	FAULTS(ONE("    consumers: {file: /a, map: {P: password}}\n"), NULL);
+#define RAW(more) SECRETS "  s: {authority: {provider: db, url: u, users: [a, b]}, consumers: {file: /a, " more "}}\n"
+	FAULTS(RAW("template: \"{password}\""), "a.yaml:3:89: 'template' lacks 'username'");
+	FAULTS(RAW("format: raw, template: username"), "a.yaml:3:102: 'template' lacks 'username'");
+	FAULTS(RAW("format: raw"), "a.yaml:3:68: 'template' lacks 'username'");
+	FAULTS(RAW("format: raw, template: \"{username}:{password}\""), NULL);
+	FAULTS(ONE("    consumers: {file: /a, format: raw}\n"), NULL);
 
 	TEST("receipts and references: exactly one form each");
 	FAULTS(ONE("    consumers: {provider: pull, confirm: {command: [/a], manual: true}}\n"), "a.yaml:5:42: 'confirm' must have exactly one of the keys command, authority, manual");
