@@ -14,7 +14,6 @@
 
 #define ANSWER_MS 250     /* kept of the deadline, so that what happened is told here and not by a kill */
 #define SESSION_MS 60000 /* no statement runs longer; a connection serves several calls, each has its own deadline here */
-#define SCRAM_ONLY 160000 /* libpq that can be told which authentication it may answer */
 #define BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 #define QUIET_MAX 4096   /* bytes of SQL; what is asked for makes some 300 */
 #define NOWHERE "/dev/null/none" /* a path that cannot be: libpq's own defaults in a home folder are not looked at */
@@ -160,7 +159,7 @@ static enum kind_rc refused(struct provider_session *s, const struct postgres_ur
 static PGconn *start(struct provider_session *s, const struct provider_call *call, const struct postgres_url *u,
 		     const struct postgres_login *l)
 {
-	bool new = s->pq->PQlibVersion() >= SCRAM_ONLY, tls = strcmp(u->sslmode, "disable") != 0;
+	bool new = s->pq->PQlibVersion() >= POSTGRES_SCRAM_ONLY, tls = strcmp(u->sslmode, "disable") != 0;
 	bool verifies = strncmp(u->sslmode, "verify", 6) == 0;
 	const char *roots = u->sslrootcert[0] ? u->sslrootcert : verifies ? BUNDLE : NOWHERE, *names[24], *values[24];
 	char app[POSTGRES_NAME], options[160];

@@ -80,6 +80,7 @@ static enum kind_rc server(struct postgres_plan *p, bool *recovery, struct err *
 
 static void server_findings(const struct postgres_plan *p, bool recovery)
 {
+	int library = p->s->pq->PQlibVersion();
 	if (p->version < POSTGRES_OLDEST)
 		postgres_finding(p, KIND_REFUSE, "server-version", "",
 				 "the server is PostgreSQL %d: 14 is the oldest that works", p->version / 10000);
@@ -94,11 +95,16 @@ static void server_findings(const struct postgres_plan *p, bool recovery)
 				 p->s->users[0]);
 	for (size_t i = 0; i < p->s->n_urls; i++) {
 		const struct postgres_url *u = &p->s->urls[i];
-		if (!u->socket && !u->loopback && strcmp(u->sslmode, "verify-full") != 0)
-			postgres_finding(p, KIND_INFO, "tls-unverified", "",
-					 "the url of endpoint %zu has sslmode '%s': the server's name is not "
-					 "checked",
-					 i, u->sslmode);
+		if (u->socket || u->loopback || strcmp(u->sslmode, "verify-full") == 0)
+			continue;
+		postgres_finding(p, KIND_INFO, "tls-unverified", "",
+				 "the url of endpoint %zu has sslmode '%s': the server's name is not checked", i,
+				 u->sslmode);
+		if (library < POSTGRES_SCRAM_ONLY)
+			postgres_finding(p, KIND_INFO, "clear-password", "",
+					 "endpoint %zu could be another server that asks for the password itself, and "
+					 "libpq %d would give it: sslmode=verify-full or libpq 16 prevents that",
+					 i, library / 10000);
 	}
 }
 

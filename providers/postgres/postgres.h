@@ -19,7 +19,8 @@
 #define POSTGRES_SQL ((size_t)64 * 1024)
 #define POSTGRES_USERS_MAX 2
 #define POSTGRES_ENDPOINTS_MAX 64
-#define POSTGRES_OLDEST 140000 /* pg_terminate_backend that waits */
+#define POSTGRES_OLDEST 140000     /* pg_terminate_backend that waits */
+#define POSTGRES_SCRAM_ONLY 160000 /* libpq that can be told which authentication it may answer */
 
 /* ---- url.c */
 struct postgres_url {   /* "" where absent, unless said otherwise */

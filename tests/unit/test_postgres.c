@@ -319,6 +319,11 @@ static int fake_version(const PGconn *c)
 	(void)c;
 	return 150000;
 }
+static int library = 150000;
+static int fake_library(void)
+{
+	return library;
+}
 
 static const struct pq fake = {.PQstatus = fake_status,
 			       .PQsendQuery = fake_send,
@@ -336,9 +341,10 @@ static const struct pq fake = {.PQstatus = fake_status,
 			       .PQescapeLiteral = fake_quote,
 			       .PQescapeIdentifier = fake_quote,
 			       .PQfreemem = free,
-			       .PQserverVersion = fake_version};
+			       .PQserverVersion = fake_version,
+			       .PQlibVersion = fake_library};
 
-static unsigned listed, found;
+static unsigned listed, found, clear;
 
 static void take_item(void *arg, const struct provider_item *item)
 {
@@ -348,8 +354,9 @@ static void take_item(void *arg, const struct provider_item *item)
 
 static void take_finding(void *arg, const struct provider_finding *f)
 {
-	(void)arg, (void)f;
+	(void)arg;
 	found++;
+	clear += strcmp(f->check, "clear-password") == 0 && f->severity == KIND_INFO;
 }
 
 /* The verbs that read; each one's answer to what the server says. */
@@ -426,6 +433,34 @@ static void hostile(void)
 	CHECK(listed == 0 && found == 0);
 }
 
+/* The plan fails behind its findings about the server, which is enough here. */
+static unsigned clear_findings(const char *url)
+{
+	static const char *const cells[] = {"rotor", "t", "t", "t", "t", "f"};
+	struct provider_session s = {.pq = &fake, .n_urls = 1, .n_users = 1, .users = {"a"}, .app = "rotor"};
+	struct provider_call call = {.deadline_ms = clock_boot() + 5000, .home = "01HOME"};
+	struct kind_facts facts;
+	CHECK(postgres_url_parse(url, &s.urls[0], &err));
+	s.conns[0] = (PGconn *)&manager;
+	answer = (struct pg_result){.rows = 1, .columns = 6, .cells = cells};
+	clear = 0;
+	CHECK(postgres_plan(&s, &call, &facts, take_finding, NULL, &err) == KIND_TEMPORARY);
+	return clear;
+}
+
+static void clear_password(void)
+{
+	TEST("the plan says where an old libpq would give the password to any server");
+	library = 150000;
+	CHECK(clear_findings("postgresql://h/d?sslmode=verify-ca") == 1);
+	CHECK(clear_findings("postgresql://h/d?sslmode=disable") == 1);
+	CHECK(clear_findings("postgresql://h/d") == 0);
+	CHECK(clear_findings("postgresql://127.0.0.1/d") == 0);
+	CHECK(clear_findings("postgresql:///d") == 0);
+	library = 160000;
+	CHECK(clear_findings("postgresql://h/d?sslmode=require") == 0);
+}
+
 int main(void)
 {
 	json_setup();
@@ -435,5 +470,6 @@ int main(void)
 	verifiers();
 	params();
 	hostile();
+	clear_password();
 	return TEST_END();
 }
