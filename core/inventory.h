@@ -14,7 +14,7 @@
  * the secrets that an earlier apply of these same files declared and these no longer do (refused, 3, where a value
  * is only here, a rotation is unfinished or another secret logs in with it). Added consumers or stores of a secret
  * with a current version: `next` is the push. A changed authority or store of a secret with an unfinished rotation
- * is taken; `note` says that the rotation will be held. */
+ * is taken; `note` says that the rotation will be held, unless it is what that rotation was begun with. */
 int inventory_apply(struct home *, const char *const files[], size_t n, bool dry, bool prune, struct load *faults,
                     json_t **ret, struct err *);
 /* Checks files and changes nothing: {"format":1,"files","secrets"} (counts). `home` may be NULL; with one,

@@ -121,15 +121,33 @@ static json_t *report(struct apply *a, const char *id, const char *change)
 	return j;
 }
 
+/* The declaration that an unfinished rotation was begun with. */
+static bool frozen_decl(struct apply *a, const struct state_secret *s, json_t **ret, struct err *e)
+{
+	struct state_rotation rot = { 0 };
+	bool found = false;
+	if (!s->has_unfinished)
+		return true;
+	if (!state_rotation_get(a->home->state, s->id, &rot, &found, e))
+		return false;
+	AUTO_JSON *plan = found ? json_parse(rot.plan, strlen(rot.plan), JSON_DEPTH_MAX, "a plan in the state", e) : NULL;
+	state_rotation_clear(&rot);
+	*ret = json_incref(json_object_get(plan, "decl"));
+	return plan || !found;
+}
+
 static bool put_changed(struct apply *a, json_t *json, const struct state_secret *old, const char *digest,
                         struct err *e)
 {
 	bool found = old->id != NULL, changed;
 	AUTO_JSON *before = NULL;
+	AUTO_JSON *frozen = NULL;
 	struct decl d = { 0 };
 	if (found && !(before = json_parse(old->decl, strlen(old->decl), JSON_DEPTH_MAX, "declaration", e)))
 		return false;
-	inventory_diff(old, before, json, report(a, json_str(json, "id"), found ? "changed" : "added"));
+	if (!frozen_decl(a, old, &frozen, e))
+		return false;
+	inventory_diff(old, frozen, before, json, report(a, json_str(json, "id"), found ? "changed" : "added"));
 	bool ok = decl_parse(json, &d, e) && state_secret_put(a->home->state, &d, &changed, e) &&
 	          log_change(a, &d, digest, e) && (!found || reschedule(a, old, &d, e));
 	decl_clear(&d);
@@ -159,7 +177,7 @@ static bool put_one(struct apply *a, size_t i, struct err *e)
 		return false;
 	decl_digest(json, digest);
 	if (found && strcmp(digest, old.digest) == 0)
-		inventory_diff(&old, json, json, report(a, s->id, "unchanged"));
+		inventory_diff(&old, NULL, json, json, report(a, s->id, "unchanged"));
 	else
 		ok = put_changed(a, json, &old, digest, e);
 	a->leads_out[i] = leads_out(a, json);

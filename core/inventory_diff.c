@@ -96,22 +96,34 @@ static bool authority_same(const json_t *a, const json_t *b)
 	return same_place(json_object_get(a, "authority"), json_object_get(b, "authority"));
 }
 
+/* What the engine asks at its next step: a changed `auth` it takes up. */
+static const char *why_held(const json_t *frozen, const json_t *after)
+{
+	AUTO_JSON *a = json_copy(json_object_get(frozen, "authority"));
+	AUTO_JSON *b = json_copy(json_object_get(after, "authority"));
+	json_object_del(a, "auth");
+	json_object_del(b, "auth");
+	if (!json_equal(a, b))
+		return "the authority changed: the unfinished rotation will be held";
+	if (!json_equal(json_object_get(frozen, "stores"), json_object_get(after, "stores")))
+		return "a store changed: the unfinished rotation will be held";
+	return NULL;
+}
+
 static void put_next(json_t *ret, const char *command, const char *id)
 {
 	AUTO_FREE char *next = mem_printf("rotor %s %s", command, id);
 	json_put_str(ret, "next", next);
 }
 
-static void advise(const struct state_secret *s, const json_t *before, const json_t *after, json_t *ret)
+static void advise(const struct state_secret *s, const json_t *frozen, const json_t *before, const json_t *after,
+                   json_t *ret)
 {
 	bool authority = authority_same(before, after);
-	bool stores = list_covered(before, after, "stores");
 	bool reached = list_covered(after, before, "stores") && list_covered(after, before, "consumers");
 	if (s->has_unfinished) {
 		put_next(ret, "status", s->id);
-		if (!authority || !stores)
-			json_put_str(ret, "note", authority ? "a store changed: the unfinished rotation will be held"
-			                                    : "the authority changed: the unfinished rotation will be held");
+		json_put_str(ret, "note", why_held(frozen, after));
 	} else if (s->version && !authority) {
 		put_next(ret, "verify", s->id);
 		json_put_str(ret, "note", "the authority changed: it may not know the current version");
@@ -120,7 +132,8 @@ static void advise(const struct state_secret *s, const json_t *before, const jso
 	}
 }
 
-void inventory_diff(const struct state_secret *s, const json_t *before, const json_t *after, json_t *ret)
+void inventory_diff(const struct state_secret *s, const json_t *frozen, const json_t *before, const json_t *after,
+                    json_t *ret)
 {
 	json_t *differs = json_array();
 	json_object_set_new(ret, "differs", differs);
@@ -134,5 +147,5 @@ void inventory_diff(const struct state_secret *s, const json_t *before, const js
 	if (before != after)
 		differ(before, after, &at, differs);
 	if (json_array_size(differs))
-		advise(s, before, after, ret);
+		advise(s, frozen, before, after, ret);
 }

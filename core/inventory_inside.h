@@ -15,8 +15,10 @@ bool inventory_each(struct home *, const char *const selectors[], size_t n, cons
 char *inventory_source_key(const char *id);
 
 /* What differs between two canonical declarations (`before` NULL: there was none): the change's document members
- * "differs", "next" and "note" are set in `ret`. `s` is the state before the change. */
-void inventory_diff(const struct state_secret *s, const json_t *before, const json_t *after, json_t *ret);
+ * "differs", "next" and "note" are set in `ret`. `s` is the state before the change, `frozen` what its
+ * unfinished rotation works by (NULL: there is none). */
+void inventory_diff(const struct state_secret *s, const json_t *frozen, const json_t *before, const json_t *after,
+                    json_t *ret);
 
 /* The ids that a canonical declaration takes credentials from: a list of strings, each once. The caller owns it. */
 json_t *inventory_refs_of(const json_t *decl);

@@ -149,15 +149,17 @@ static void give_version(const char *id, uint32_t n, enum state_vstate state, co
 	}
 }
 
+/* Its frozen declaration is the one of now. */
 static void give_rotation(const char *id, const char *rotation, int64_t ended)
 {
 	struct err e = { 0 };
 	struct state_secret s = { 0 };
 	bool found = false;
 	bool ok = state_begin(home.state, &e) && state_secret_get(home.state, id, &s, &found, &e) && found;
+	AUTO_FREE char *plan = mem_printf("{\"decl\":%s}", ok ? s.decl : "{}");
 	struct state_rotation r = { .row = s.row, .secret = s.id, .state = (char *)(ended < 0 ? "waiting" : "done"),
 		.reason = (char *)"manual", .actor = (char *)"me", .version = 1, .started = 1, .ended = ended, .next_at = -1,
-		.until = -1, .runbook = 1, .plan = (char *)"{}", .digest = (char *)"", .body = (char *)"{}" };
+		.until = -1, .runbook = 1, .plan = plan, .digest = (char *)"", .body = (char *)"{}" };
 	memcpy(r.id, rotation, ULID_SIZE);
 	ok = ok && state_rotation_put(home.state, &r, &e) && state_commit(home.state, &e);
 	state_secret_clear(&s);
@@ -203,6 +205,8 @@ static size_t leaves(const char *act, const char *secret, const char *reason)
 #define B "  prod/b:\n    owner: team-b\n    labels: {app: orders, env: test}\n    authority: {provider: db, at: two}\n"
 #define APP "    consumers: [{provider: app, at: x}]\n"
 #define MOVED "  prod/b:\n    authority: {provider: db, at: moved}\n"
+#define LOGS_IN "  prod/b:\n    authority: {provider: db, at: two, auth: {file: /f}}\n"
+#define SHELF "    stores: [{provider: shelf, at: x}]\n"
 #define C "  test/deep/c:\n    owner: team-a\n    authority: {provider: db, at: three}\n"
 
 static void test_apply(void)
@@ -340,6 +344,21 @@ static void test_next(void)
 	CHECK(apply("2.yaml", HEAD MOVED, false, false, &doc, &e) == 0);
 	CHECK_STR(json_str(change(doc, 0), "next"), "rotor status prod/b");
 	CHECK(strstr(json_str(change(doc, 0), "note"), "authority changed"));
+	json_decref(doc);
+	TEST("put back it is not held, nor by another way to log in");
+	CHECK(apply("2.yaml", HEAD B, false, false, &doc, &e) == 0);
+	CHECK_STR(json_str(change(doc, 0), "next"), "rotor status prod/b");
+	CHECK(json_is_null(json_object_get(change(doc, 0), "note")));
+	json_decref(doc);
+	CHECK(apply("2.yaml", HEAD LOGS_IN, false, false, &doc, &e) == 0);
+	CHECK(has_pointer(change(doc, 0), "/authority/auth"));
+	CHECK(json_is_null(json_object_get(change(doc, 0), "note")));
+	json_decref(doc);
+	TEST("a store more holds it");
+	CHECK(apply("2.yaml", HEAD B SHELF, false, false, &doc, &e) == 0);
+	CHECK(strstr(json_str(change(doc, 0), "note"), "a store changed"));
+	json_decref(doc);
+	CHECK(apply("2.yaml", HEAD MOVED, false, false, &doc, &e) == 0);
 	json_decref(doc);
 }
 
