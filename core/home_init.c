@@ -146,7 +146,7 @@ static bool claim_folder(const char *dir, bool *ret_made, struct err *e)
 		return err_set(e, ERR_REFUSED, "'%s' is there and is not a folder", dir);
 	if (st.st_uid != geteuid())
 		return err_set(e, ERR_REFUSED, "'%s' belongs to user id %u", dir, (unsigned)st.st_uid);
-	return chmod(dir, 0700) == 0 ? true : err_sys(e, ERR_FAILED, errno, "cannot make '%s' yours alone", dir);
+	return true;
 }
 
 static bool make_log_key(const char *dir, struct err *e)
@@ -254,6 +254,8 @@ static bool make(const char *dir, const char *origin, bool made, struct err *e)
 {
 	if (!check_free(dir, e))
 		return false;
+	if (chmod(dir, 0700) != 0)
+		return err_sys(e, ERR_FAILED, errno, "cannot make '%s' yours alone", dir);
 	if (make_parts(dir, origin, e))
 		return true;
 	unmake(dir);
