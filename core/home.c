@@ -20,15 +20,9 @@
 
 #define ADOPT "rotor home adopt --reason TEXT"
 
-static const struct schema_key metrics_keys[] = {
-    {.name = "file", .type = SCHEMA_PATH, .help = "where the Prometheus text is rewritten after each command"},
-    {0},
-};
-
 const struct schema_key home_config_keys[] = {
     {.name = "origin", .type = SCHEMA_STRING, .help = "the log's name, as it was made by init"},
     {.name = "machine", .type = SCHEMA_ENUM, .allowed = "any", .help = "any: the home may move between machines"},
-    {.name = "metrics", .type = SCHEMA_OBJECT, .sub = metrics_keys, .help = "where figures go"},
     {0},
 };
 

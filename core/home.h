@@ -32,7 +32,7 @@ struct home {
 	char warning[256];       /* something the user should hear (checkpoint rebuilt); "" none */
 };
 
-extern const struct schema_key home_config_keys[]; /* origin, machine (`any`), metrics {file} ... */
+extern const struct schema_key home_config_keys[]; /* origin, machine (`any`) */
 
 /* Where the home is: `dir` (-C) itself, else $ROTOR_HOME, else the nearest `.rotor` upwards that the user owns and no
  * other can write, else $XDG_STATE_HOME/rotor (~/.local/state/rotor). The caller frees. */

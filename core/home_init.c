@@ -186,10 +186,7 @@ static bool make_config(const char *dir, const char *origin, struct err *e)
 	    "origin: %s\n"
 	    "\n"
 	    "# A home that moves between machines, as on CI runners, is otherwise refused as a copy.\n"
-	    "# machine: any\n"
-	    "\n"
-	    "# The Prometheus text is rewritten here after every command that worked on a rotation.\n"
-	    "# metrics: {file: /var/lib/prometheus/node-exporter/rotor.prom}\n",
+	    "# machine: any\n",
 	    name);
 	return put_file(dir, "config.yaml", text, e);
 }
