@@ -29,7 +29,7 @@ enum rb_result { RB_WORKING, RB_HELD, RB_FINISHED, RB_ROLLED_BACK, RB_RESULTS };
 /* A question to the engine: a verb of a provider, or one of these. */
 enum rb_verb {
 	RB_GENERATE_VALUE = KIND_VERBS, /* make and seal n */
-	RB_CLOSE_BOOKS,                 /* erase, schedule, metrics */
+	RB_CLOSE_BOOKS,                 /* erase, schedule the next */
 	RB_RECEIPT,                     /* does consumer `target` show that it uses the row's version? -> yes */
 	RB_HEALTH,                      /* is consumer `target` well? -> yes */
 	RB_UNPUT,                       /* consumer or store `target`: as it was before the first put */
