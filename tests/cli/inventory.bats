@@ -83,7 +83,11 @@ secrets: {a: {authority: {provider: nothing-like-it}}}' >"$D/bad.yaml"
   rotor_run 2 --json inventory apply "$D/bad.yaml"
   assert_equal "$output" ''
   output=$stderr
-  assert_equal "$(json 'd["format"], d["error"]["code"], len(d["error"]["faults"])')" '(1, 2, 1)'
+  assert_equal "$(json 'd["format"], d["error"]["code"], len(d["error"]["faults"]), d["error"]["more"]')" '(1, 2, 1, 0)'
+  { echo 'rotor: 1' && echo 'secrets:' && for i in {1..130}; do echo "  s$i: {nothing-like-it: 1}"; done; } >"$D/bad.yaml"
+  rotor_run 2 --json inventory apply "$D/bad.yaml"
+  output=$stderr
+  assert_equal "$(json 'len(d["error"]["faults"]), d["error"]["more"] >= 30')" '(100, True)'
 }
 
 @test "apply: a file that is not there, and none given" {
