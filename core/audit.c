@@ -201,14 +201,18 @@ static bool stored_text(struct check *c, uint64_t seq, const struct text *t, str
 	return true;
 }
 
-/* A quote within a string is escaped, so this sequence is always a key's value. */
+/* A quote within a string is escaped, so this sequence is always a key's value. It is looked for by its 'h': that is rare
+ * in leaves, where digests are hexadecimal and ids upper case, and a million of them are searched. */
 static bool check_texts(struct check *c, uint64_t seq, const char *leaf, size_t len, struct err *e)
 {
 	static const char begin[] = "\":\"sha256:", *const keys[] = {",\"reason", ",\"receipt"};
-	const size_t n = sizeof begin - 1;
-	const char *end = leaf + len;
-	for (const char *p = leaf; (p = memmem(p, (size_t)(end - p), begin, n)) != NULL; p += n) {
+	const size_t n = sizeof begin - 1, mark = 4;
+	const char *end = leaf + len, *at = leaf + mark; /* no leaf is shorter */
+	for (; (at = memchr(at, 'h', (size_t)(end - at))) != NULL; at++) {
+		const char *p = at - mark;
 		struct text t;
+		if ((size_t)(end - at) < n - mark || memcmp(p, begin, n) != 0)
+			continue;
 		bool names = false;
 		for (size_t i = 0; i < 2; i++) {
 			size_t key = strlen(keys[i]);
