@@ -12,6 +12,37 @@ load rig
   [ "$(can_log_in orders_b)" = f ]
 }
 
+@test "no connection is free for the manager: 75, and nothing was begun" {
+  served
+  rig_sql 'ALTER ROLE rotor CONNECTION LIMIT 0'
+  rotor_run 75 rotate "$ID" --wait
+  stderr_has 'too many connections'
+  [ "$(rotation state)" = none ]
+  [ "$(rig_current)" = "$(first)" ]
+  [ "$(can_log_in orders_b)" = f ]
+  rig_sql 'ALTER ROLE rotor CONNECTION LIMIT -1'
+  rotor_run 0 rotate "$ID" --wait
+  [ "$(rig_failed)" = 0 ]
+}
+
+@test "another session holds the role's row: a statement time-out is tried again" {
+  served
+  rig_background lock psql -XAtq -h "$RIG_SOCKET" -p "$RIG_PORT" -U admin -d postgres \
+    -c 'BEGIN; ALTER ROLE orders_b CONNECTION LIMIT -1; SELECT pg_sleep(99)'
+  wait_for 10 rig_row_is_held
+  rig_background run "$ROTOR" -C "$H" rotate "$ID" --wait 2>"$RIG/stderr"
+  wait_for 40 grep -q 'issue .* failed for now: .*statement time-out (57014)' "$RIG/stderr"
+  [ "$(rig_current)" = "$(first)" ]
+  [ "$(can_log_in orders_b)" = f ]
+  rig_sql "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(99)'" >"$RIG/ended"
+  wait "$run"
+  unset 'RIG_PIDS[-1]'
+  [ "$(versions current)" = 2 ]
+  [ "$(rig_failed)" = 0 ]
+  [ "$(rig_plaintext "$H" "$RIG_LOG" "$RIG/stderr")" = 0 ]
+}
+rig_row_is_held() { [ "$(rig_sql "select count(*) from pg_stat_activity where query like '%pg_sleep(99)' and pid <> pg_backend_pid()")" = 1 ]; }
+
 @test "wrong password of the manager: 1, and it is named nowhere" {
   served
   echo "$CANARY" >"$RIG/manager"
@@ -148,3 +179,54 @@ rig_a_is_suspended() { [ "$(can_log_in orders_a)" = f ]; }
   [ "$(rig_failed)" = 0 ]
 }
 rig_is_moved() { [ "$(rig_current)" != "$(first)" ]; }
+
+# Both versions are confirmed and in their overlap when the server goes, which is no reason to go back.
+rig_in_overlap() { [ "$(rotation waits_for)" = overlap ]; }
+rig_both_are_good() {
+  [ "$(sort -u "$RIG/records" | wc -l)" = 2 ]
+  sort -u "$RIG/records" | while read -r user password; do
+    [ "$(log_in "$user" "$password")" = accepted ] || return
+  done
+}
+rig_carried_on() {
+  rotor_run 0 rotate --continue --wait
+  [ "$(versions current)" = 2 ]
+  [ "$(versions revoked)" = 1 ]
+  read -r user password <<<"$(first)"
+  [ "$(log_in "$user" "$password")" = refused ]
+}
+
+@test "the server goes in the overlap: held, both passwords good when it is back, and on it goes" {
+  RIG_OVERLAP=5s
+  served
+  rig_background run "$ROTOR" -C "$H" rotate "$ID" --wait 2>"$RIG/stderr"
+  wait_for 20 rig_in_overlap
+  rig_peer stop
+  status=0
+  wait "$run" || status=$?
+  unset 'RIG_PIDS[-1]'
+  rig_peer again
+  [ "$status" = 1 ]
+  [ "$(rotation state)" = held ]
+  rig_both_are_good
+  rig_carried_on
+}
+
+@test "the manager's password is changed in the drain: held, and once put back on it goes" {
+  RIG_QUIET=5s
+  served
+  rig_background run "$ROTOR" -C "$H" rotate "$ID" --wait 2>"$RIG/stderr"
+  wait_for 20 rig_in_drain
+  rig_quiet_sql "ALTER ROLE rotor PASSWORD '$CANARY';
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'rotor'" >"$RIG/ended"
+  status=0
+  wait "$run" || status=$?
+  unset 'RIG_PIDS[-1]'
+  [ "$status" = 1 ]
+  [ "$(rotation state)" = held ]
+  rig_both_are_good
+  rig_quiet_sql "ALTER ROLE rotor PASSWORD '$(cat "$RIG/manager")'"
+  rig_carried_on
+  [ "$(rig_failed)" = 0 ]
+}
+rig_in_drain() { [ "$(rotation waits_for)" = drain ]; }

