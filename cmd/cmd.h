@@ -11,32 +11,32 @@
 
 enum cmd_complete { CMD_WORD, CMD_FILES, CMD_DIRS, CMD_SECRETS, CMD_ROTATIONS, CMD_KINDS, CMD_CONSUMERS };
 
-struct cmd_option {        /* a table ends with {0} */
-	const char *name;      /* "reason", shown as --reason; NULL where there is a letter only */
-	char letter;           /* 'n', 0 none */
-	const char *arg;       /* "TEXT"; NULL: a switch; "[confirmed|done]": optional, given as --wait=done */
-	const char *help;      /* one line, lower case */
+struct cmd_option {       /* a table ends with {0} */
+	const char *name; /* "reason", shown as --reason; NULL where there is a letter only */
+	char letter;      /* 'n', 0 none */
+	const char *arg;  /* "TEXT"; NULL: a switch; "[confirmed|done]": optional, given as --wait=done */
+	const char *help; /* one line, lower case */
 	enum cmd_complete complete;
 };
 
 struct cmd_args {
 	const struct cmd *cmd;
-	int argc;              /* operands */
+	int argc; /* operands */
 	const char *const *argv;
-	const char **values;   /* one for each option of the row, see cmd_option */
-	struct home *home;     /* opened as cmd->needs says; NULL with CMD_NO_HOME */
-	const char *dir;       /* -C, NULL when not given */
+	const char **values; /* one for each option of the row, see cmd_option */
+	struct home *home;   /* opened as cmd->needs says; NULL with CMD_NO_HOME */
+	const char *dir;     /* -C, NULL when not given */
 	struct print *print;
 };
 
 enum cmd_need { CMD_NO_HOME, CMD_READ, CMD_WRITE, CMD_ROTATE };
 
 struct cmd {
-	const char *name;      /* "inventory apply" */
-	const char *operands;  /* "FILE...", "[SELECTOR...]", "" */
-	const char *summary;   /* one line */
+	const char *name;     /* "inventory apply" */
+	const char *operands; /* "FILE...", "[SELECTOR...]", "" */
+	const char *summary;  /* one line */
 	const struct cmd_option *options;
-	int min, max;          /* operands; max -1: any number */
+	int min, max; /* operands; max -1: any number */
 	enum cmd_complete complete;
 	enum cmd_need needs;
 	/* Reads its arguments, makes one call into the core, hands the document to a printer. Returns the exit code;

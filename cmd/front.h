@@ -9,7 +9,7 @@
 struct cmd_globals {
 	const char *dir; /* -C, NULL when not given */
 	bool json, help, version;
-	int verbosity;   /* -1 quiet, 0, 1 verbose */
+	int verbosity; /* -1 quiet, 0, 1 verbose */
 	enum print_color color;
 };
 

@@ -30,8 +30,8 @@ static int run(struct cmd_args *a, struct err *e)
 		return (int)e->code;
 	AUTO_FREE char *full = realpath(dir, NULL);
 	bool found = strcmp(dir, ".rotor") == 0; /* by a later start in this folder */
-	AUTO_FREE char *next = found ? mem_dup("rotor inventory apply FILE") :
-	                               mem_printf("rotor -C %s inventory apply FILE", dir);
+	AUTO_FREE char *next =
+		found ? mem_dup("rotor inventory apply FILE") : mem_printf("rotor -C %s inventory apply FILE", dir);
 	AUTO_JSON *doc = json_pack("{s:i}", "format", 1);
 	json_put_str(doc, "home", full ? full : dir);
 	json_put_str(doc, "next", next);

@@ -131,7 +131,8 @@ bool cmd_input_fields(int fd, const char *field, const char *what, struct fields
 	AUTO_BUF b = BUF_INIT(CMD_INPUT_JSON_MAX);
 	bool terminal = isatty(fd);
 	if (field && !fields_name_ok(field))
-		return err_set(e, ERR_USAGE, "'%s' is no name of a field: lower case letters, digits, '_' and '-'", field);
+		return err_set(e, ERR_USAGE, "'%s' is no name of a field: lower case letters, digits, '_' and '-'",
+		               field);
 	if (terminal) {
 		AUTO_FREE char *prompt = mem_printf("%s of %s (not shown): ", field ? field : "password", what);
 		if (!cmd_input_hidden(fd, prompt, &b, e))
@@ -146,6 +147,7 @@ bool cmd_input_fields(int fd, const char *field, const char *what, struct fields
 	if (field || !b.len || b.data[0] != '{')
 		return raw_field(&b, field ? field : "password", ret, e);
 	if (terminal)
-		return err_set(e, ERR_USAGE, "a JSON object is not read from a terminal: pass it by standard input or --fd");
+		return err_set(e, ERR_USAGE,
+		               "a JSON object is not read from a terminal: pass it by standard input or --fd");
 	return json_fields(&b, ret, e);
 }

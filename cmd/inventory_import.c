@@ -36,7 +36,8 @@ static int run(struct cmd_args *a, struct err *e)
 	AUTO_FIELDS *value = NULL;
 	bool from_consumer = cmd_option(a, "from-consumer") != NULL;
 	if (from_consumer && (cmd_option(a, "field") || cmd_option(a, "fd"))) {
-		err_set(e, ERR_USAGE, "--from-consumer reads the value from the consumer: --field and --fd do not go with it");
+		err_set(e, ERR_USAGE,
+		        "--from-consumer reads the value from the consumer: --field and --fd do not go with it");
 		return ERR_USAGE;
 	}
 	if (!from_consumer && !read_value(a, &value, e))

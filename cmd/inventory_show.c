@@ -8,8 +8,8 @@ extern const struct cmd cmd_inventory_show;
 static int run(struct cmd_args *a, struct err *e)
 {
 	AUTO_JSON *doc = NULL;
-	int code = inventory_show(a->home, a->argv[0], cmd_option(a, "effective") != NULL, cmd_option(a, "reveal") != NULL,
-	                          &doc, e);
+	int code = inventory_show(a->home, a->argv[0], cmd_option(a, "effective") != NULL,
+	                          cmd_option(a, "reveal") != NULL, &doc, e);
 	if (doc)
 		print_document(a->print, doc, print_secrets);
 	return code;

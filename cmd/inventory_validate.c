@@ -34,7 +34,8 @@ static void show(struct print *print, const json_t *doc)
 {
 	(void)print;
 	long long secrets = json_int(doc, "secrets", 0), files = json_int(doc, "files", 0);
-	printf("%lld secret%s in %lld file%s: no faults\n", secrets, secrets == 1 ? "" : "s", files, files == 1 ? "" : "s");
+	printf("%lld secret%s in %lld file%s: no faults\n", secrets, secrets == 1 ? "" : "s", files,
+	       files == 1 ? "" : "s");
 }
 
 static int run(struct cmd_args *a, struct err *e)

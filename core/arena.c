@@ -53,7 +53,8 @@ bool arena_init(struct err *e)
 void *arena_alloc(size_t size)
 {
 	size = (size + 15) & ~(size_t)15;
-	for (size_t at = 0; base && size < ARENA_SIZE && at < ARENA_SIZE; at += sizeof(struct chunk) + chunk_at(at)->len) {
+	for (size_t at = 0; base && size < ARENA_SIZE && at < ARENA_SIZE;
+	     at += sizeof(struct chunk) + chunk_at(at)->len) {
 		struct chunk *c = chunk_at(at);
 		if (c->used || c->len < size)
 			continue;

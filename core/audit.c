@@ -181,8 +181,9 @@ static bool exported_text(struct check *c, uint64_t seq, const struct text *t)
 		return problem(c, seq, "'%s' is missing, which leaf %llu names", path, (unsigned long long)seq);
 	bool same = file_is(fd, t);
 	close(fd);
-	return same ? true
-		    : problem(c, seq, "'%s' was altered: it is not what leaf %llu names", path, (unsigned long long)seq);
+	return same ? true :
+	              problem(c, seq, "'%s' was altered: it is not what leaf %llu names", path,
+	                      (unsigned long long)seq);
 }
 
 /* Its bytes are check_blob's, once for all leaves that name it. */
@@ -194,18 +195,18 @@ static bool stored_text(struct check *c, uint64_t seq, const struct text *t, str
 		return false;
 	if (!found)
 		return problem(c, seq, "the text '%.64s' is missing, which leaf %llu names", t->sha,
-			       (unsigned long long)seq);
+		               (unsigned long long)seq);
 	if (size != t->size)
 		return problem(c, seq, "the text '%.64s' was altered: it is not what leaf %llu names", t->sha,
-			       (unsigned long long)seq);
+		               (unsigned long long)seq);
 	return true;
 }
 
-/* A quote within a string is escaped, so this sequence is always a key's value. It is looked for by its 'h': that is rare
- * in leaves, where digests are hexadecimal and ids upper case, and a million of them are searched. */
+/* A quote within a string is escaped, so this sequence is always a key's value. It is looked for by its 'h': that is
+ * rare in leaves, where digests are hexadecimal and ids upper case, and a million of them are searched. */
 static bool check_texts(struct check *c, uint64_t seq, const char *leaf, size_t len, struct err *e)
 {
-	static const char begin[] = "\":\"sha256:", *const keys[] = {",\"reason", ",\"receipt"};
+	static const char begin[] = "\":\"sha256:", *const keys[] = { ",\"reason", ",\"receipt" };
 	const size_t n = sizeof begin - 1, mark = 4;
 	const char *end = leaf + len, *at = leaf + mark; /* no leaf is shorter */
 	for (; (at = memchr(at, 'h', (size_t)(end - at))) != NULL; at++) {
@@ -222,7 +223,7 @@ static bool check_texts(struct check *c, uint64_t seq, const char *leaf, size_t 
 			continue;
 		if (!parse_text(p + n, end, &t))
 			return problem(c, seq, "leaf %llu names a text in a way that is not understood",
-				       (unsigned long long)seq);
+			               (unsigned long long)seq);
 		if (!(c->state ? stored_text(c, seq, &t, e) : exported_text(c, seq, &t)))
 			return false;
 	}
@@ -260,7 +261,7 @@ static bool check_head(void *arg, uint64_t size, const char *note, struct err *e
 	struct tlog_hash root;
 	if (!state_head_open(c->state, note, false, &head, NULL) || head.size != size)
 		return problem(c, size, "the head of size %llu is not signed by the log's key",
-			       (unsigned long long)size);
+		               (unsigned long long)size);
 	if (!state_leaves(c->state, c->tree.size, size, check_leaf, c, e))
 		return false;
 	if (c->tree.size != size)
@@ -315,19 +316,19 @@ static bool check_derived(struct check *c, const char *home)
 	    !state_head_open(c->state, then, false, &head, NULL) ||
 	    memcmp(&head.root, &seen.root, sizeof head.root) != 0 || strcmp(head.origin, seen.origin) != 0)
 		return problem(c, seen.size, "'%s/checkpoint' names size %llu, which the log does not have", dir,
-			       (unsigned long long)seen.size);
+		               (unsigned long long)seen.size);
 	return true;
 }
 
 bool audit_verify(struct home *h, struct audit_result *ret, struct err *e)
 {
-	struct audit_result res = {0};
+	struct audit_result res = { 0 };
 	struct check *c = mem_alloc(sizeof *c);
 	tlog_bulk();
-	*c = (struct check){.state = h->state, .res = &res};
+	*c = (struct check){ .state = h->state, .res = &res };
 	bool ok = state_heads(h->state, check_head, c, e) &&
-		  state_leaves(h->state, c->tree.size, UINT64_MAX, behind_the_end, c, e) &&
-		  state_blobs(h->state, check_blob, c, e);
+	          state_leaves(h->state, c->tree.size, UINT64_MAX, behind_the_end, c, e) &&
+	          state_blobs(h->state, check_blob, c, e);
 	if (ok)
 		check_derived(c, h->dir);
 	forget_intents(c);
@@ -366,7 +367,7 @@ static bool add_hash(struct tiles *t, int level, const struct tlog_hash *h)
 	t->hash[level][t->n[level]++ % AUDIT_TILE] = *h;
 	if (t->n[level] % AUDIT_TILE)
 		return true;
-	struct tlog_frontier f = {0};
+	struct tlog_frontier f = { 0 };
 	for (size_t i = 0; i < AUDIT_TILE; i++)
 		tlog_append(&f, &t->hash[level][i]);
 	return check_tile(t, level, AUDIT_TILE) && add_hash(t, level + 1, &f.h[0]);
@@ -407,7 +408,7 @@ static bool check_tiles(struct tiles *t, const struct tlog_checkpoint *head)
 	tlog_root(&t->c->tree, &root);
 	if (memcmp(&root, &head->root, sizeof root) != 0)
 		return problem(t->c, head->size, "the entries do not fold to the checkpoint of size %llu",
-			       (unsigned long long)head->size);
+		               (unsigned long long)head->size);
 	t->c->res->heads = 1;
 	return true;
 }
@@ -450,7 +451,7 @@ static bool check_export(int dir, const char *name, const char *vkey_file, struc
 
 bool audit_verify_export(const char *dir, const char *vkey_file, struct audit_result *ret, struct err *e)
 {
-	struct audit_result res = {0};
+	struct audit_result res = { 0 };
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, ERR_USAGE, errno, "cannot open '%s'", dir);

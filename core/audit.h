@@ -9,15 +9,15 @@
 #include "home.h"
 
 struct audit_result {
-	uint64_t size;          /* leaves checked */
-	uint64_t heads;         /* signed heads checked */
-	uint64_t open_intents;  /* intents without an outcome */
-	char problem[512];      /* the first bad place and what is wrong with it; "" none */
-	uint64_t problem_at;    /* leaf or head size */
+	uint64_t size;         /* leaves checked */
+	uint64_t heads;        /* signed heads checked */
+	uint64_t open_intents; /* intents without an outcome */
+	char problem[512];     /* the first bad place and what is wrong with it; "" none */
+	uint64_t problem_at;   /* leaf or head size */
 };
-/* Every leaf re-hashed, its `seq`, every head's signature and root, the texts that leaves name by size and digest, the vkey and checkpoint
- * under audit/. Memory does not grow with the log, only with intents that are open. Stops at the first problem. Hashes
- * with OpenSSL where it is installed. Returns false only when it could not be done. */
+/* Every leaf re-hashed, its `seq`, every head's signature and root, the texts that leaves name by size and digest, the
+ * vkey and checkpoint under audit/. Memory does not grow with the log, only with intents that are open. Stops at the
+ * first problem. Hashes with OpenSSL where it is installed. Returns false only when it could not be done. */
 bool audit_verify(struct home *, struct audit_result *ret, struct err *) MUST_CHECK;
 /* The same, texts as `blob/HEX`, over an export directory and a vkey (NULL: the one in the export), without a home. */
 bool audit_verify_export(const char *dir, const char *vkey_file, struct audit_result *ret, struct err *) MUST_CHECK;

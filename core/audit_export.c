@@ -12,22 +12,24 @@
 #include "mem.h"
 
 static const char readme[] =
-    "A rotor audit log in the tlog-tiles layout (https://c2sp.org/tlog-tiles).\n"
-    "\n"
-    "checkpoint         the signed tree head: origin, number of records, root hash, Ed25519 signature\n"
-    "vkey               the public key; compare it with the one you were given another way\n"
-    "tile/entries/...   the records, 256 to a file: two bytes of length (big endian), then one line of JSON\n"
-    "tile/L/...         the hashes of the tree, 256 to a file\n"
-    "blob/HEX           longer texts, named by their SHA-256; a record says sha256:HEX:SIZE in their place\n"
-    "\n"
-    "To check it with rotor:\n"
-    "\n"
-    "    rotor audit verify --export . --vkey FILE\n"
-    "\n"
-    "To check it without: a record's hash is SHA-256 of a zero byte and the record, an inner hash SHA-256 of a byte "
-    "1,\n"
-    "the left and the right hash (RFC 6962, section 2.1); the root of all records must be the one in the checkpoint,\n"
-    "and the checkpoint a signed note (https://c2sp.org/signed-note) by vkey. Any tlog client reads this layout.\n";
+	"A rotor audit log in the tlog-tiles layout (https://c2sp.org/tlog-tiles).\n"
+	"\n"
+	"checkpoint         the signed tree head: origin, number of records, root hash, Ed25519 signature\n"
+	"vkey               the public key; compare it with the one you were given another way\n"
+	"tile/entries/...   the records, 256 to a file: two bytes of length (big endian), then one line of JSON\n"
+	"tile/L/...         the hashes of the tree, 256 to a file\n"
+	"blob/HEX           longer texts, named by their SHA-256; a record says sha256:HEX:SIZE in their place\n"
+	"\n"
+	"To check it with rotor:\n"
+	"\n"
+	"    rotor audit verify --export . --vkey FILE\n"
+	"\n"
+	"To check it without: a record's hash is SHA-256 of a zero byte and the record, an inner hash SHA-256 of a "
+	"byte "
+	"1,\n"
+	"the left and the right hash (RFC 6962, section 2.1); the root of all records must be the one in the "
+	"checkpoint,\n"
+	"and the checkpoint a signed note (https://c2sp.org/signed-note) by vkey. Any tlog client reads this layout.\n";
 
 struct export
 {
@@ -41,7 +43,7 @@ struct export
 static bool cannot(const struct export *x, const char *path, struct err *e)
 {
 	return err_sys(e, errno == ENOSPC || errno == EDQUOT ? ERR_TEMPORARY : ERR_FAILED, errno,
-		       "cannot write '%s/%s'", x->name, path);
+	               "cannot write '%s/%s'", x->name, path);
 }
 
 static bool make_folders(const struct export *x, const char *path, struct err *e)
@@ -108,7 +110,7 @@ static bool gather(void *arg, uint64_t seq, const char *leaf, size_t len, struct
 {
 	struct export *x = arg;
 	struct tlog_hash h;
-	char size[2] = {(char)(len >> 8), (char)(len & 0xff)};
+	char size[2] = { (char)(len >> 8), (char)(len & 0xff) };
 	if (len > TLOG_LEAF_MAX)
 		return err_set(e, ERR_FAILED, "leaf %llu is too long", (unsigned long long)seq);
 	tlog_leaf(leaf, len, &h);
@@ -132,7 +134,7 @@ static bool put_leaves(struct export *x, uint64_t index, struct err *e)
 		return false;
 	if (x->tile.len != (size_t)width * TLOG_HASH)
 		return err_set(e, ERR_FAILED, "leaves are missing behind %llu: see `rotor audit verify`",
-			       (unsigned long long)(index * AUDIT_TILE));
+		               (unsigned long long)(index * AUDIT_TILE));
 	return put(x, entries, x->bundle.data, x->bundle.len, e) && put(x, tile, x->tile.data, x->tile.len, e);
 }
 
@@ -216,7 +218,7 @@ static bool check_earlier(struct export *x, const struct buf *vkey, struct err *
 	if (seen.size > x->size || !then || !state_head_open(x->state, then, false, &same, NULL) ||
 	    memcmp(&same.root, &seen.root, sizeof same.root) != 0)
 		return err_set(e, ERR_REFUSED, "'%s' holds a log that this one does not continue: use another folder",
-			       x->name);
+		               x->name);
 	x->old = seen.size;
 	return true;
 }
@@ -248,11 +250,11 @@ bool audit_export(struct home *h, const char *dir, uint64_t *ret_size, struct er
 	if (!state_head(h->state, &note, &head, e))
 		return false;
 	struct export x = {
-	    .state = h->state,
-	    .name = dir,
-	    .size = head.size,
-	    .bundle = BUF_INIT(AUDIT_BUNDLE_MAX),
-	    .tile = BUF_INIT(AUDIT_TILE * TLOG_HASH),
+		.state = h->state,
+		.name = dir,
+		.size = head.size,
+		.bundle = BUF_INIT(AUDIT_BUNDLE_MAX),
+		.tile = BUF_INIT(AUDIT_TILE * TLOG_HASH),
 	};
 	if (mkdir(dir, 0755) != 0 && errno != EEXIST)
 		return err_sys(e, ERR_FAILED, errno, "cannot make '%s'", dir);

@@ -13,7 +13,10 @@ struct buf {
 	bool over; /* an addition would have passed `max`; sticky, the contents stay as they were */
 };
 
-#define BUF_INIT(ceiling) { .max = (ceiling) }
+#define BUF_INIT(ceiling)                                                                                              \
+	{                                                                                                              \
+		.max = (ceiling)                                                                                       \
+	}
 #define AUTO_BUF __attribute__((cleanup(buf_clear))) struct buf
 
 /* Each returns false, and changes nothing, when the ceiling would be passed or was passed before. A builder may ignore

@@ -166,7 +166,7 @@ static json_t *check_strings(struct check *c, const struct schema_key *k, const 
 {
 	const bool argv = k->type == SCHEMA_ARGV;
 	const char *allowed = argv ? "a list of texts is allowed, the absolute path of the program first" :
-		"a text or a list of texts is allowed";
+	                             "a text or a list of texts is allowed";
 	if (v->type == TREE_SCALAR && v->n && !argv)
 		return json_pack("[o]", json_stringn(v->text, v->n));
 	if (v->type != TREE_LIST || (v->n == 0 && !(k->flags & SCHEMA_ALLOW_ZERO)))
@@ -384,7 +384,7 @@ void check_unknown(struct check *c, const struct tree_node *key, const struct ch
 	const char *allowed = words.len ? words.data : "none";
 	if (is_later(key->text))
 		check_tell(c, key, "this rotor has no '%s' here, it is not in this version; allowed are %s", key->text,
-			   allowed);
+		           allowed);
 	else if (guess)
 		check_tell(c, key, "unknown key '%.64s', did you mean '%s'? allowed are %s", key->text, guess, allowed);
 	else
@@ -395,7 +395,7 @@ static bool place_key(const struct tree_node *key, struct check_part parts[], si
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *name =
-		    parts[i].alias && strcmp(key->text, parts[i].alias) == 0 ? parts[i].alias_of : key->text;
+			parts[i].alias && strcmp(key->text, parts[i].alias) == 0 ? parts[i].alias_of : key->text;
 		for (size_t j = 0; parts[i].table[j].name; j++) {
 			if (strcmp(parts[i].table[j].name, name) != 0)
 				continue;

@@ -25,9 +25,8 @@ static bool attributes(posix_spawnattr_t *a)
 	sigfillset(&all);
 	sigemptyset(&none);
 	const short flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
-	return posix_spawnattr_setflags(a, flags) == 0 &&
-	       posix_spawnattr_setpgroup(a, 0) == 0 && posix_spawnattr_setsigdefault(a, &all) == 0 &&
-	       posix_spawnattr_setsigmask(a, &none) == 0;
+	return posix_spawnattr_setflags(a, flags) == 0 && posix_spawnattr_setpgroup(a, 0) == 0 &&
+	       posix_spawnattr_setsigdefault(a, &all) == 0 && posix_spawnattr_setsigmask(a, &none) == 0;
 }
 
 /* Puts copies[i] at fds[i].to and closes everything else. */
@@ -215,8 +214,15 @@ static bool start(struct run *r, char *const argv[], char *const env[], struct e
 bool child_run(char *const argv[], char *const env[], const void *input, size_t input_len, int64_t deadline_boot_ms,
                struct buf *out, int *ret_status, struct err *e)
 {
-	struct run r = { .name = argv[0], .pid = -1, .in = -1, .out = -1, .ended = -1, .input = input,
-		.input_len = input_len, .to = out, .deadline = deadline_boot_ms };
+	struct run r = { .name = argv[0],
+		         .pid = -1,
+		         .in = -1,
+		         .out = -1,
+		         .ended = -1,
+		         .input = input,
+		         .input_len = input_len,
+		         .to = out,
+		         .deadline = deadline_boot_ms };
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
 	sigaction(SIGPIPE, &ignore, &before);
 	bool ok = start(&r, argv, env, e);

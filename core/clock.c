@@ -79,7 +79,8 @@ bool clock_parse(const char *text, int64_t *ret_ms)
 	int64_t offset = 0;
 	if (*at == '+' || *at == '-') {
 		int h, m, end = 0;
-		if (sscanf(at + 1, "%2d:%2d%n", &h, &m, &end) != 2 || end != 5 || at[6] || h > 23 || m > 59 || h < 0 || m < 0)
+		if (sscanf(at + 1, "%2d:%2d%n", &h, &m, &end) != 2 || end != 5 || at[6] || h > 23 || m > 59 || h < 0 ||
+		    m < 0)
 			return false;
 		offset = (*at == '-' ? -1 : 1) * (int64_t)(h * 60 + m) * 60000;
 	} else if (strcmp(at, "Z") != 0) {
@@ -91,8 +92,10 @@ bool clock_parse(const char *text, int64_t *ret_ms)
 
 const char *clock_span(int64_t ms, char ret[CLOCK_TEXT])
 {
-	static const struct { int64_t ms; const char *unit; } units[] = {
-		{ 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" } };
+	static const struct {
+		int64_t ms;
+		const char *unit;
+	} units[] = { { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" } };
 	if (ms < 1000) {
 		snprintf(ret, CLOCK_TEXT, "%dms", (int)(ms < 0 ? 0 : ms));
 		return ret;

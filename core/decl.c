@@ -43,15 +43,17 @@ static bool text_or_null(const json_t *j, const char *key, struct err *e)
 	return json_is_null(v) || (json_is_string(v) && json_string_length(v)) || damaged(key, e);
 }
 
-static bool parse_target(const json_t *j, unsigned role, const struct schema_key *table,
-                         struct decl_target *ret, struct err *e)
+static bool parse_target(const json_t *j, unsigned role, const struct schema_key *table, struct decl_target *ret,
+                         struct err *e)
 {
 	const char *key;
 	if (!schema_fits(j, table, "params", true, &key))
 		return damaged(key, e);
 	const char *provider = json_str(j, "provider");
-	*ret = (struct decl_target){ .name = json_str(j, "name"), .kind = provider ? kind_find(provider) : NULL,
-		.params = json_object_get(j, "params"), .auth = json_object_get(j, "auth") };
+	*ret = (struct decl_target){ .name = json_str(j, "name"),
+		                     .kind = provider ? kind_find(provider) : NULL,
+		                     .params = json_object_get(j, "params"),
+		                     .auth = json_object_get(j, "auth") };
 	if (!ret->name || !provider)
 		return damaged(ret->name ? "provider" : "name", e);
 	if (!ret->kind || !(ret->kind->roles & role))
@@ -69,9 +71,10 @@ static void parse_confirm(const json_t *j, struct decl_confirm *ret)
 	*ret = (struct decl_confirm){ .kind = DECL_CONFIRM_MANUAL };
 	if (authority)
 		*ret = (struct decl_confirm){ .kind = DECL_CONFIRM_AUTHORITY,
-			.application_name = json_str(authority, "application_name"),
-			.client = json_str(authority, "client"), .min = json_int(authority, "min", 1),
-			.none_old = json_bool(authority, "none_old") };
+			                      .application_name = json_str(authority, "application_name"),
+			                      .client = json_str(authority, "client"),
+			                      .min = json_int(authority, "min", 1),
+			                      .none_old = json_bool(authority, "none_old") };
 	else if (json_object_get(j, "command"))
 		*ret = (struct decl_confirm){ .kind = DECL_CONFIRM_COMMAND, .argv = json_object_get(j, "command") };
 }
@@ -102,20 +105,26 @@ static bool parse_policy(const json_t *j, struct decl_policy *ret, struct err *e
 		return damaged("approvals", e);
 	const json_t *probe = json_object_get(j, "probe"), *canary = json_object_get(j, "canary");
 	const json_t *drain = json_object_get(j, "drain");
-	*ret = (struct decl_policy){ .name = json_str(j, "name"), .rotate_every = json_int(j, "rotate_every", 0),
-		.max_age = json_int(j, "max_age", -1), .jitter = (int)json_int(j, "jitter", 0),
-		.window = json_str(j, "window"), .freeze = json_object_get(j, "freeze"),
-		.probe_successes = json_int(probe, "successes", 0),
-		.probe_timeout = json_int(probe, "timeout", 0), .probe_query = json_str(probe, "query"),
-		.canary_consumers = json_int(canary, "consumers", 0), .canary_bake = json_int(canary, "bake", 0),
-		.confirm_timeout = json_int(json_object_get(j, "confirm"), "timeout", 0),
-		.overlap = json_int(j, "overlap", 0), .quiet_for = json_int(drain, "quiet_for", 0),
-		.sample = json_int(drain, "sample", 0),
-		.drain_timeout = json_int(drain, "timeout", 0),
-		.revoke_on_timeout = strcmp(json_str(drain, "on_timeout"), "revoke") == 0,
-		.soak = json_int(j, "soak", 0),
-		.retry_deadline = json_int(json_object_get(j, "retry"), "deadline", 0),
-		.hold_on_failure = strcmp(json_str(j, "on_failure"), "hold") == 0 };
+	*ret = (struct decl_policy){ .name = json_str(j, "name"),
+		                     .rotate_every = json_int(j, "rotate_every", 0),
+		                     .max_age = json_int(j, "max_age", -1),
+		                     .jitter = (int)json_int(j, "jitter", 0),
+		                     .window = json_str(j, "window"),
+		                     .freeze = json_object_get(j, "freeze"),
+		                     .probe_successes = json_int(probe, "successes", 0),
+		                     .probe_timeout = json_int(probe, "timeout", 0),
+		                     .probe_query = json_str(probe, "query"),
+		                     .canary_consumers = json_int(canary, "consumers", 0),
+		                     .canary_bake = json_int(canary, "bake", 0),
+		                     .confirm_timeout = json_int(json_object_get(j, "confirm"), "timeout", 0),
+		                     .overlap = json_int(j, "overlap", 0),
+		                     .quiet_for = json_int(drain, "quiet_for", 0),
+		                     .sample = json_int(drain, "sample", 0),
+		                     .drain_timeout = json_int(drain, "timeout", 0),
+		                     .revoke_on_timeout = strcmp(json_str(drain, "on_timeout"), "revoke") == 0,
+		                     .soak = json_int(j, "soak", 0),
+		                     .retry_deadline = json_int(json_object_get(j, "retry"), "deadline", 0),
+		                     .hold_on_failure = strcmp(json_str(j, "on_failure"), "hold") == 0 };
 	return true;
 }
 

@@ -1,6 +1,6 @@
 /* A declaration in its canonical form: one JSON object per secret, everything resolved and every default filled in. The
- * loader (core/load.h) writes it, the state keeps it, plans freeze it, the engine reads it through decl_parse. Durations
- * are milliseconds, percents and modes integers, absent things null.
+ * loader (core/load.h) writes it, the state keeps it, plans freeze it, the engine reads it through decl_parse.
+ * Durations are milliseconds, percents and modes integers, absent things null.
  *
  * {"id":"prod/orders-db", "type":"password", "owner":"team-orders", "risk":"low|medium|high|critical",
  *  "labels":{"app":"orders"}, "accept_outage":false, "keep":"needed"|"none",
@@ -17,8 +17,9 @@
  *
  * TARGET  = {"name":TEXT, "provider":"postgres", "params":{as the kind's schema has them, every key present},
  *            "auth":null|[{"secret":ID}|{"file":PATH}|{"fd":N}|{"command":[ARGV]}|{"self":true}...]}
- * CONFIRM = {"command":[ARGV]} | {"authority":{"application_name":TEXT|null,"client":TEXT|null,"min":1,"none_old":false}}
- *         | {"manual":true}; empty list: the default (the authority's sessions where facts say it sees them, else manual)
+ * CONFIRM = {"command":[ARGV]} |
+ * {"authority":{"application_name":TEXT|null,"client":TEXT|null,"min":1,"none_old":false}} | {"manual":true}; empty
+ * list: the default (the authority's sessions where facts say it sees them, else manual)
  */
 #ifndef CORE_DECL_H
 #define CORE_DECL_H
@@ -32,19 +33,19 @@
 #define DECL_TARGETS_MAX 256 /* stores, and consumers, of one secret */
 #define DECL_CONFIRMS_MAX 8
 
-struct decl_target {         /* all pointers are borrowed from the JSON */
+struct decl_target { /* all pointers are borrowed from the JSON */
 	const char *name;
 	const struct kind *kind;
 	const json_t *params;
-	const json_t *auth;      /* a list; NULL none */
+	const json_t *auth; /* a list; NULL none */
 };
 
 enum decl_confirm_kind { DECL_CONFIRM_COMMAND, DECL_CONFIRM_AUTHORITY, DECL_CONFIRM_MANUAL };
 
 struct decl_confirm {
 	enum decl_confirm_kind kind;
-	const json_t *argv;                            /* command */
-	const char *application_name, *client;         /* authority */
+	const json_t *argv;                    /* command */
+	const char *application_name, *client; /* authority */
 	int64_t min;
 	bool none_old;
 };
@@ -52,16 +53,16 @@ struct decl_confirm {
 struct decl_consumer {
 	struct decl_target t;
 	int64_t cache_ttl;
-	size_t n_confirms;                             /* 0: the default */
+	size_t n_confirms; /* 0: the default */
 	struct decl_confirm confirms[DECL_CONFIRMS_MAX];
-	const json_t *health;                          /* list of {"command": argv} */
+	const json_t *health; /* list of {"command": argv} */
 };
 
 struct decl_policy {
-	const char *name;                              /* NULL when inline */
+	const char *name; /* NULL when inline */
 	int64_t rotate_every, max_age /* -1 none */;
 	int jitter;
-	const char *window;                            /* NULL always open */
+	const char *window; /* NULL always open */
 	const json_t *freeze;
 	int64_t probe_successes, probe_timeout;
 	const char *probe_query;
@@ -74,14 +75,14 @@ struct decl_policy {
 };
 
 struct decl {
-	json_t *json;                                  /* owned */
+	json_t *json; /* owned */
 	const char *id, *type, *owner, *risk;
 	const json_t *labels;
 	bool accept_outage, keep_none;
 	struct decl_policy policy;
-	int64_t length;                                /* generate */
+	int64_t length; /* generate */
 	const char *alphabet;
-	const char *adopt;                             /* user name, NULL none */
+	const char *adopt; /* user name, NULL none */
 	struct decl_target authority;
 	size_t n_stores, n_consumers;
 	struct decl_target *stores;

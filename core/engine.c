@@ -171,7 +171,8 @@ int engine_finish(struct engine *en, json_t **ret, struct err *e)
 		if (r->err.code != ERR_OK && e->code == ERR_OK)
 			*e = r->err;
 		else if (r->err.code != ERR_OK)
-			engine_run_event(r, EVENT_WARN, NULL, NULL, r->err.message, r->err.hint[0] ? r->err.hint : NULL, -1);
+			engine_run_event(r, EVENT_WARN, NULL, NULL, r->err.message, r->err.hint[0] ? r->err.hint : NULL,
+			                 -1);
 	}
 	if (code == ERR_FAILED && en->n_runs > bad)
 		code = ERR_PARTIAL;

@@ -25,7 +25,8 @@ static void drop_refused(struct run *r)
 void engine_end(struct run *r, int code)
 {
 	r->status = RUN_ENDED;
-	if (r->stored && !r->planned && r->mode != RUN_DRY && r->rotation.ended < 0 && (code == ERR_REFUSED || code == ERR_FAILED))
+	if (r->stored && !r->planned && r->mode != RUN_DRY && r->rotation.ended < 0 &&
+	    (code == ERR_REFUSED || code == ERR_FAILED))
 		drop_refused(r);
 	if (r->exit == ERR_OK)
 		r->exit = code;
@@ -44,7 +45,8 @@ void engine_end_error(struct run *r)
 static bool confirmed(const struct rb *rb)
 {
 	for (size_t i = 0; i < rb->n; i++)
-		if (rb->rows[i].step == RB_CONFIRM && (rb->rows[i].state == RB_PENDING || rb->rows[i].state == RB_RUNNING))
+		if (rb->rows[i].step == RB_CONFIRM &&
+		    (rb->rows[i].state == RB_PENDING || rb->rows[i].state == RB_RUNNING))
 			return false;
 	return true;
 }
@@ -78,9 +80,11 @@ static bool tell(struct run *r)
 	struct state *st = r->engine->home->state;
 	const struct rb_act *a = &r->act;
 	int64_t wall = clock_wall(), poll = wall + (a->poll_at - clock_boot());
-	bool polls = a->waits_for == RB_FOR_RECEIPT || a->waits_for == RB_FOR_RETRY || a->waits_for == RB_FOR_PROBE || a->sampling;
+	bool polls = a->waits_for == RB_FOR_RECEIPT || a->waits_for == RB_FOR_RETRY || a->waits_for == RB_FOR_PROBE ||
+	             a->sampling;
 	int64_t next = polls || a->until < 0 ? poll : a->until;
-	if (state_begin(st, &r->err) && engine_run_head(r, "waiting", rb_waits_name(a->waits_for), a->until, next, &r->err) &&
+	if (state_begin(st, &r->err) &&
+	    engine_run_head(r, "waiting", rb_waits_name(a->waits_for), a->until, next, &r->err) &&
 	    state_commit(st, &r->err))
 		return true;
 	state_abort(st);
@@ -96,7 +100,8 @@ static void leave(struct run *r)
 	}
 	engine_run_event(r, EVENT_END, NULL, "waiting", NULL, engine_run_next(r), a->until);
 	if (a->waits_for == RB_FOR_CLOCK) {
-		err_set(&r->err, ERR_REFUSED, "'%s': the wall clock is behind the log's last record: nothing is revoked", r->secret.id);
+		err_set(&r->err, ERR_REFUSED,
+		        "'%s': the wall clock is behind the log's last record: nothing is revoked", r->secret.id);
 		err_hint(&r->err, "set the clock, then: rotor rotate --continue %s", r->secret.id);
 		engine_end_error(r);
 		return;
@@ -118,10 +123,12 @@ static void wait_for(struct run *r)
 {
 	const struct rb_act *a = &r->act;
 	const struct rb_row *row = a->row < r->rb.n ? &r->rb.rows[a->row] : NULL;
-	bool again = r->rotation.waits_for && strcmp(r->rotation.waits_for, rb_waits_name(a->waits_for)) == 0 && r->waits_row == a->row;
+	bool again = r->rotation.waits_for && strcmp(r->rotation.waits_for, rb_waits_name(a->waits_for)) == 0 &&
+	             r->waits_row == a->row;
 	engine_run_say(&r->rotation.waits_for, "%s", rb_waits_name(a->waits_for));
 	if (!again || a->waits_for == RB_FOR_RETRY)
-		engine_run_event(r, a->waits_for == RB_FOR_RETRY ? EVENT_RETRY : EVENT_WAIT, row, NULL, r->last_error, NULL, a->until);
+		engine_run_event(r, a->waits_for == RB_FOR_RETRY ? EVENT_RETRY : EVENT_WAIT, row, NULL, r->last_error,
+		                 NULL, a->until);
 	if (!stays(r)) {
 		leave(r);
 		return;
@@ -143,10 +150,13 @@ static const char alnum[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 
 static const char *alphabet_of(const char *name)
 {
-	static const struct { const char *name, *letters; } all[] = {
-		{ "alnum", alnum }, { "hex", "0123456789abcdef" },
-		{ "base64url", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" },
-		{ "ascii", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!()*+,-./:;<=>?@[]^_{|}~" } };
+	static const struct {
+		const char *name, *letters;
+	} all[] = { { "alnum", alnum },
+		    { "hex", "0123456789abcdef" },
+		    { "base64url", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" },
+		    { "ascii",
+		      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!()*+,-./:;<=>?@[]^_{|}~" } };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (strcmp(all[i].name, name) == 0)
 			return all[i].letters;
@@ -200,8 +210,11 @@ static bool gate_waits(struct run *r, const struct rb_now *now)
 {
 	if (r->planned || now->gate_open || r->mode == RUN_DRY || r->series != &engine_plan_series)
 		return false;
-	r->act = (struct rb_act){ .what = RB_WAIT, .waits_for = RB_FOR_WINDOW, .until = now->gate_until, .row = SIZE_MAX,
-		.poll_at = now->boot + (now->gate_until - now->wall) };
+	r->act = (struct rb_act){ .what = RB_WAIT,
+		                  .waits_for = RB_FOR_WINDOW,
+		                  .until = now->gate_until,
+		                  .row = SIZE_MAX,
+		                  .poll_at = now->boot + (now->gate_until - now->wall) };
 	wait_for(r);
 	return true;
 }

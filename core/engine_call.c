@@ -1,4 +1,5 @@
-/* Questions to providers. A call never blocks: it is begun here, and received when its helper's descriptor is readable. */
+/* Questions to providers. A call never blocks: it is begun here, and received when its helper's descriptor is readable.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 
 json_t *engine_call_request(struct run *r, enum kind_verb verb, const char *step)
 {
-	json_t *q = json_pack("{s:s,s:s,s:s}", "verb", kind_verb_name(verb), "home", r->engine->home->id, "secret", r->secret.id);
+	json_t *q = json_pack("{s:s,s:s,s:s}", "verb", kind_verb_name(verb), "home", r->engine->home->id, "secret",
+	                      r->secret.id);
 	AUTO_FREE char *tag = mem_printf("%s/%s/%u", r->rotation.id, step, r->rb.attempt);
 	json_put_str(q, "tag", tag);
 	return q;
@@ -33,8 +35,9 @@ static json_t *cred_json(const struct run *r, const struct state_version *v, con
 		json_put_str(fields, "rotation", v->rotation[0] ? v->rotation : r->rotation.id);
 		json_put_str(fields, "fingerprint", v->fp);
 	}
-	return json_pack("{s:I,s:s?,s:o,s:s?}", "n", engine_run_legacy(r, v) ? (json_int_t)0 : (json_int_t)v->n, "handle",
-	                 v->handle[0] ? v->handle : NULL, "value", fields, "rotation", v->rotation[0] ? v->rotation : NULL);
+	return json_pack("{s:I,s:s?,s:o,s:s?}", "n", engine_run_legacy(r, v) ? (json_int_t)0 : (json_int_t)v->n,
+	                 "handle", v->handle[0] ? v->handle : NULL, "value", fields, "rotation",
+	                 v->rotation[0] ? v->rotation : NULL);
 }
 
 static json_t *version_cred(const struct run *r, bool old)
@@ -104,7 +107,8 @@ static char *authority_of(const struct run *r)
 {
 	const struct decl_target *t = &r->decl.authority;
 	AUTO_FREE char *address = t->kind->address ? t->kind->address(t->params) : mem_dup(t->kind->name);
-	AUTO_JSON *key = json_pack("[s,s,O?,O?]", t->kind->name, address, json_object_get(t->params, "endpoints"), (json_t *)t->auth);
+	AUTO_JSON *key = json_pack("[s,s,O?,O?]", t->kind->name, address, json_object_get(t->params, "endpoints"),
+	                           (json_t *)t->auth);
 	AUTO_TEXT *text = json_text(key);
 	return mem_dup(text);
 }
@@ -172,7 +176,8 @@ static void usage_call(struct run *r, bool old, unsigned endpoint, const char *a
 	if (samples(r))
 		batch(r, creds);
 	json_object_set_new(q, "creds", creds);
-	json_object_set_new(q, "filter", json_pack("{s:s?,s:s?}", "application_name", application_name, "client", client));
+	json_object_set_new(q, "filter",
+	                    json_pack("{s:s?,s:s?}", "application_name", application_name, "client", client));
 	call(r, &r->targets[0], q);
 }
 
@@ -181,7 +186,8 @@ static void receipt_call(struct run *r)
 {
 	const struct decl_consumer *c = &r->decl.consumers[r->act.target];
 	bool sees = r->rb.facts.usage == KIND_SAMPLED;
-	static const struct decl_confirm by_sessions = { .kind = DECL_CONFIRM_AUTHORITY, .min = 1 }, by_person = { .kind = DECL_CONFIRM_MANUAL };
+	static const struct decl_confirm by_sessions = { .kind = DECL_CONFIRM_AUTHORITY, .min = 1 },
+					 by_person = { .kind = DECL_CONFIRM_MANUAL };
 	if (r->receipt_at >= (c->n_confirms ? c->n_confirms : 1)) {
 		r->receipt_at = 0;
 		answer_now(r, KIND_OK, true);
@@ -191,17 +197,19 @@ static void receipt_call(struct run *r)
 	int64_t wanted = (r->act.old ? r->old : r->new).n;
 	switch (f->kind) {
 	case DECL_CONFIRM_COMMAND:
-		call(r, engine_target_confirm(r, r->act.target, r->receipt_at), verb_request(r, KIND_LOOK, r->act.old, 0));
+		call(r, engine_target_confirm(r, r->act.target, r->receipt_at),
+		     verb_request(r, KIND_LOOK, r->act.old, 0));
 		break;
 	case DECL_CONFIRM_AUTHORITY:
-		usage_call(r, r->act.endpoint >= r->rb.endpoints ? !r->act.old : r->act.old, r->act.endpoint % r->rb.endpoints,
-		           f->application_name, f->client);
+		usage_call(r, r->act.endpoint >= r->rb.endpoints ? !r->act.old : r->act.old,
+		           r->act.endpoint % r->rb.endpoints, f->application_name, f->client);
 		break;
 	case DECL_CONFIRM_MANUAL:
 		if (json_int(r->manual, c->t.name, 0) != wanted) {
 			r->receipt_at = 0;
 			r->by_person = true;
-			engine_run_say(&r->last_error, "a person must say so: rotor rotate --confirm %s %s", c->t.name, r->rotation.secret);
+			engine_run_say(&r->last_error, "a person must say so: rotor rotate --confirm %s %s", c->t.name,
+			               r->rotation.secret);
 			answer_now(r, KIND_OK, false);
 			break;
 		}
@@ -250,7 +258,8 @@ static char *kept_name(const struct run *r, const struct run_target *t)
 static bool keeps_first(struct run *r)
 {
 	const struct rb_row *row = &r->rb.rows[r->act.row];
-	if (row->step != RB_DISTRIBUTE || row->undo || r->rb.shape.has_old || r->act.verb != KIND_PUT || !kept_target(r)->kind->reads_back)
+	if (row->step != RB_DISTRIBUTE || row->undo || r->rb.shape.has_old || r->act.verb != KIND_PUT ||
+	    !kept_target(r)->kind->reads_back)
 		return false;
 	AUTO_FREE char *name = kept_name(r, kept_target(r));
 	return !r->kept_for || strcmp(r->kept_for, name) != 0;
@@ -280,7 +289,8 @@ static void consumer_call(struct run *r, struct run_target *t)
 	size_t len = 0;
 	const char *content = fields_get(before, "content", &len);
 	if (content)
-		json_object_set_new(json_object_get(json_object_get(q, "n"), "value"), "content", json_stringn(content, len));
+		json_object_set_new(json_object_get(json_object_get(q, "n"), "value"), "content",
+		                    json_stringn(content, len));
 	call(r, t, q);
 }
 
@@ -389,7 +399,7 @@ static void take(struct run *r, const struct helper_answer *a)
 		return;
 	}
 	if (r->act.verb == KIND_PROBE && login < 0)
-		to->rc = KIND_TEMPORARY; /* neither accepted nor refused is no answer */
+		to->rc = KIND_TEMPORARY;          /* neither accepted nor refused is no answer */
 	engine_run_say(&r->last_error, "%s", ""); /* what went wrong before is over */
 	note_made(r, json_object_get(body, "made"));
 	if (r->act.verb == KIND_DISCONNECT)

@@ -8,8 +8,8 @@
 
 static json_t *step_doc(const struct state_step *s)
 {
-	json_t *j = json_pack("{s:s,s:s?,s:s,s:s?,s:I}", "step", s->step, "target", s->target, "state", s->state, "class", s->class_,
-	                      "attempts", (json_int_t)s->attempts);
+	json_t *j = json_pack("{s:s,s:s?,s:s,s:s?,s:I}", "step", s->step, "target", s->target, "state", s->state,
+	                      "class", s->class_, "attempts", (json_int_t)s->attempts);
 	json_put_int(j, "version", s->version);
 	json_put_time(j, "started", s->started);
 	json_put_time(j, "ended", s->ended);
@@ -50,10 +50,12 @@ json_t *engine_doc_rotation(struct home *h, const struct state_rotation *rot, st
 	struct kind_facts facts = { 0 };
 	if (!state_steps(h->state, rot->id, &steps, &n, e))
 		return NULL;
-	AUTO_JSON *plan = rot->plan && *rot->plan ? json_parse(rot->plan, strlen(rot->plan), JSON_DEPTH_MAX, "a plan", e) : NULL;
+	AUTO_JSON *plan =
+		rot->plan && *rot->plan ? json_parse(rot->plan, strlen(rot->plan), JSON_DEPTH_MAX, "a plan", e) : NULL;
 	bool known = plan && kind_facts_parse(json_object_get(plan, "facts"), &facts, e);
-	json_t *j = json_pack("{s:s,s:s,s:s?,s:s?,s:s,s:I}", "id", rot->id, "secret", rot->secret, "reason", rot->reason, "actor",
-	                      rot->actor, "state", rot->state, "version", (json_int_t)rot->version);
+	json_t *j =
+		json_pack("{s:s,s:s,s:s?,s:s?,s:s,s:I}", "id", rot->id, "secret", rot->secret, "reason", rot->reason,
+	                  "actor", rot->actor, "state", rot->state, "version", (json_int_t)rot->version);
 	json_object_set_new(j, "previous", rot->previous ? json_integer(rot->previous) : json_null());
 	json_put_time(j, "started", rot->started);
 	json_put_time(j, "ended", rot->ended);

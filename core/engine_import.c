@@ -29,7 +29,8 @@ static bool take_value(struct run *r, const struct fields *f, struct err *e)
 	if (!user && json_array_size(users) == 1)
 		user = json_string_value(json_array_get(users, 0));
 	if (!user && json_array_size(users) > 1) {
-		err_set(e, ERR_USAGE, "the value of '%s' has no field 'username', and several users are declared", r->secret.id);
+		err_set(e, ERR_USAGE, "the value of '%s' has no field 'username', and several users are declared",
+		        r->secret.id);
 		return err_hint(e, "give a JSON object: {\"username\": NAME, \"password\": VALUE}");
 	}
 	fields_free(r->new_value);
@@ -85,15 +86,24 @@ static bool record(struct run *r, struct err *e)
 	}
 	r->new.state = STATE_CURRENT;
 	r->new.issued_at = r->new.expires_at = r->new.revoked_at = -1;
-	snprintf(r->new.reason, sizeof r->new.reason, "%s", r->engine->opts->reason ? r->engine->opts->reason : "imported");
-	struct state_leaf leaf = { .op = op, .act = "inventory.import", .secret = r->secret.id, .version = r->new.n,
-		.handle = r->new.handle[0] ? r->new.handle : NULL, .reason = r->new.reason, .fp_new = r->new.fp,
-		.receipt = r->from_consumer ? "read from a consumer, accepted by the authority" : "accepted by the authority",
-		.outcome = "done", .policy_max_age = -1 };
+	snprintf(r->new.reason, sizeof r->new.reason, "%s",
+	         r->engine->opts->reason ? r->engine->opts->reason : "imported");
+	struct state_leaf leaf = { .op = op,
+		                   .act = "inventory.import",
+		                   .secret = r->secret.id,
+		                   .version = r->new.n,
+		                   .handle = r->new.handle[0] ? r->new.handle : NULL,
+		                   .reason = r->new.reason,
+		                   .fp_new = r->new.fp,
+		                   .receipt = r->from_consumer ? "read from a consumer, accepted by the authority" :
+		                                                 "accepted by the authority",
+		                   .outcome = "done",
+		                   .policy_max_age = -1 };
 	return state_version_put(st, r->secret.row, &r->new, e) &&
 	       state_value_put(st, r->secret.row, r->secret.id, r->new.n, r->new_value, e) &&
 	       state_secret_schedule(st, r->secret.row, -1,
-	                             policy_due(r->secret.id, now, r->decl.policy.rotate_every, r->decl.policy.jitter), -1, e) &&
+	                             policy_due(r->secret.id, now, r->decl.policy.rotate_every, r->decl.policy.jitter),
+	                             -1, e) &&
 	       state_log(st, &leaf, e);
 }
 
@@ -105,8 +115,9 @@ static void accepted(struct run *r)
 		engine_end(r, r->err.code);
 		return;
 	}
-	r->doc = json_pack("{s:i,s:s,s:I,s:s?,s:s}", "format", 1, "secret", r->secret.id, "version", (json_int_t)r->new.n, "handle",
-	                   r->new.handle[0] ? r->new.handle : NULL, "fingerprint", r->new.fp);
+	r->doc = json_pack("{s:i,s:s,s:I,s:s?,s:s}", "format", 1, "secret", r->secret.id, "version",
+	                   (json_int_t)r->new.n, "handle", r->new.handle[0] ? r->new.handle : NULL, "fingerprint",
+	                   r->new.fp);
 	engine_end(r, ERR_OK);
 }
 
@@ -121,7 +132,9 @@ static void answer(struct run *r, const struct helper_answer *a)
 		if (kind_login_parse(json_str(a->body, "login")) == KIND_ACCEPTED)
 			accepted(r);
 		else
-			engine_plan_refuse(r, ERR_REFUSED, "the authority refuses the value given for '%s': it is not the one in use", r->secret.id);
+			engine_plan_refuse(r, ERR_REFUSED,
+			                   "the authority refuses the value given for '%s': it is not the one in use",
+			                   r->secret.id);
 		return;
 	}
 	AUTO_FIELDS *read = NULL;
@@ -136,8 +149,8 @@ static void answer(struct run *r, const struct helper_answer *a)
 
 static const struct run_series series = { begin, answer };
 
-int engine_import(struct home *h, const char *id, const struct fields *value, bool from_consumer, const struct engine_opts *o,
-                  json_t **ret, struct err *e)
+int engine_import(struct home *h, const char *id, const struct fields *value, bool from_consumer,
+                  const struct engine_opts *o, json_t **ret, struct err *e)
 {
 	struct engine en = { .home = h, .opts = o };
 	struct state_rotation rot = { 0 };

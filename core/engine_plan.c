@@ -22,9 +22,10 @@ void engine_plan_clear(struct run_plan *p)
 	*p = (struct run_plan){ 0 };
 }
 
-static void found(struct run *r, enum kind_severity severity, bool drift, const char *check, const char *repair, const char *fmt, ...)
-	PRINTF(6, 7);
-static void found(struct run *r, enum kind_severity severity, bool drift, const char *check, const char *repair, const char *fmt, ...)
+static void found(struct run *r, enum kind_severity severity, bool drift, const char *check, const char *repair,
+                  const char *fmt, ...) PRINTF(6, 7);
+static void found(struct run *r, enum kind_severity severity, bool drift, const char *check, const char *repair,
+                  const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -33,8 +34,9 @@ static void found(struct run *r, enum kind_severity severity, bool drift, const 
 	va_end(ap);
 	if (drift && severity == KIND_REFUSE && r->engine->opts->accept_drift)
 		severity = KIND_INFO;
-	json_array_append_new(r->plan.findings, json_pack("{s:s,s:s,s:s,s:s}", "check", check, "severity", kind_severity_name(severity),
-	                                                  "message", text, "repair", repair));
+	json_array_append_new(r->plan.findings,
+	                      json_pack("{s:s,s:s,s:s,s:s}", "check", check, "severity", kind_severity_name(severity),
+	                                "message", text, "repair", repair));
 }
 
 static size_t n_targets(const struct run *r)
@@ -61,9 +63,11 @@ static void take_findings(struct run *r, const json_t *body, const char *name)
 	json_t *f;
 	json_array_foreach(json_object_get(body, "findings"), i, f) {
 		int severity = kind_severity_parse(json_str(f, "severity"));
-		const char *check = json_str(f, "check"), *message = json_str(f, "message"), *repair = json_str(f, "repair");
+		const char *check = json_str(f, "check"), *message = json_str(f, "message"),
+			   *repair = json_str(f, "repair");
 		if (severity >= 0 && check && message)
-			found(r, (enum kind_severity)severity, false, check, repair ? repair : "", "%s: %s", name, message);
+			found(r, (enum kind_severity)severity, false, check, repair ? repair : "", "%s: %s", name,
+			      message);
 	}
 }
 
@@ -168,14 +172,16 @@ static char *slot_taken(struct run *r, const struct run_slot *s)
 static bool plain(struct run *r)
 {
 	for (size_t i = 0; i < r->plan.n_slots; i++)
-		if (r->plan.slots[i].sessions > 0 || r->plan.slots[i].has_value == 1 || holder_of(r, r->plan.slots[i].handle))
+		if (r->plan.slots[i].sessions > 0 || r->plan.slots[i].has_value == 1 ||
+		    holder_of(r, r->plan.slots[i].handle))
 			return false;
 	return true;
 }
 
 static bool living_at(struct run *r, const char *handle)
 {
-	return (r->old.n && strcmp(r->old.handle, handle) == 0) || (r->decl.adopt && strcmp(r->decl.adopt, handle) == 0);
+	return (r->old.n && strcmp(r->old.handle, handle) == 0) ||
+	       (r->decl.adopt && strcmp(r->decl.adopt, handle) == 0);
 }
 
 static void choose_slot(struct run *r)
@@ -193,7 +199,8 @@ static void choose_slot(struct run *r)
 		if (!taken || (r->engine->opts->accept_drift && s->sessions <= 0 && !holder_of(r, s->handle))) {
 			p->chosen = i;
 			if (taken)
-				found(r, KIND_INFO, true, "slot-accepted", "", "slot '%s' is taken in spite of this: %s", s->handle, taken);
+				found(r, KIND_INFO, true, "slot-accepted", "",
+				      "slot '%s' is taken in spite of this: %s", s->handle, taken);
 			break;
 		}
 		char *more = mem_printf("%s%s'%s': %s", all, why_not ? "; " : "", s->handle, taken);
@@ -202,7 +209,8 @@ static void choose_slot(struct run *r)
 		why_not = all;
 	}
 	if (p->chosen == SIZE_MAX)
-		found(r, KIND_REFUSE, false, "slot-not-free", "find out who uses it; then rotate again, or --accept-drift if it is nobody",
+		found(r, KIND_REFUSE, false, "slot-not-free",
+		      "find out who uses it; then rotate again, or --accept-drift if it is nobody",
 		      "no slot is proven free: %s", why_not ? why_not : "none is declared beside the one in use");
 }
 
@@ -217,27 +225,33 @@ static void current_slot(struct run *r)
 		bool others = s->mark_home[0] && strcmp(s->mark_home, r->engine->home->id) != 0;
 		if (s->mark[0] && !ours && (others || r->old.rotation[0]))
 			found(r, KIND_REFUSE, !others, "current-foreign",
-			      others ? "rotate it from there" : "see who changed it; --accept-drift goes on all the same",
+			      others ? "rotate it from there" :
+			               "see who changed it; --accept-drift goes on all the same",
 			      "'%s' holds the current version %u, but is marked: %s", s->handle, r->old.n, s->mark);
 		if (!s->mark[0] && r->old.rotation[0])
-			found(r, KIND_REFUSE, true, "current-unmarked", "see who changed it; --accept-drift goes on all the same",
-			      "'%s' holds the current version %u, but rotor's mark is gone from it", s->handle, r->old.n);
+			found(r, KIND_REFUSE, true, "current-unmarked",
+			      "see who changed it; --accept-drift goes on all the same",
+			      "'%s' holds the current version %u, but rotor's mark is gone from it", s->handle,
+			      r->old.n);
 		return;
 	}
 	if (r->old.n && r->old.handle[0] && !engine_run_legacy(r, &r->old))
 		found(r, KIND_REFUSE, true, "current-gone", "declare the role again, or import what is in use",
-		      "'%s', which holds the current version %u, is not among the authority's", r->old.handle, r->old.n);
+		      "'%s', which holds the current version %u, is not among the authority's", r->old.handle,
+		      r->old.n);
 }
 
 static void first_time(struct run *r)
 {
-	AUTO_FREE char *ways = mem_printf("rotor inventory import %s --from-consumer, or declare adopt: {username: NAME, then: disable}",
-	                                  r->secret.id);
+	AUTO_FREE char *ways = mem_printf(
+		"rotor inventory import %s --from-consumer, or declare adopt: {username: NAME, then: disable}",
+		r->secret.id);
 	if (r->old.n || r->decl.adopt)
 		return;
 	if (!plain(r))
 		found(r, KIND_REFUSE, false, "first-rotation", ways,
-		      "this is the first rotation and a declared role is in use, has a password, or stands in a consumer's file; "
+		      "this is the first rotation and a declared role is in use, has a password, or stands in a "
+		      "consumer's file; "
 		      "rotor does not know its value");
 	for (size_t i = 0; i < r->decl.n_consumers; i++)
 		if (r->plan.held[i] && !living_at(r, r->plan.held[i]))
@@ -313,13 +327,15 @@ static void outages(struct run *r)
 {
 	for (size_t i = 0; i < r->decl.n_consumers; i++)
 		if (json_is_object(json_object_get(r->decl.consumers[i].t.params, "restart")))
-			found(r, KIND_OUTAGE, false, "restart", "", "%s is restarted, not reloaded", r->decl.consumers[i].t.name);
+			found(r, KIND_OUTAGE, false, "restart", "", "%s is restarted, not reloaded",
+			      r->decl.consumers[i].t.name);
 	if (r->decl.policy.overlap == 0)
 		found(r, KIND_OUTAGE, false, "no-overlap", "", "the policy keeps no overlap");
 	bool known = !r->decl.adopt || r->old.n;
 	if (!known)
 		found(r, KIND_OUTAGE, false, "no-way-back", "",
-		      "the value of '%s' is not known: once a consumer has the new one there is no way back", r->decl.adopt);
+		      "the value of '%s' is not known: once a consumer has the new one there is no way back",
+		      r->decl.adopt);
 }
 
 /* What must hold before anything begins; ERR_REFUSED with all of it otherwise. */
@@ -339,9 +355,12 @@ static void decide(struct run *r)
 		if (strcmp(severity, "refuse") != 0 && !outage)
 			continue;
 		if (r->exit == ERR_OK)
-			engine_plan_refuse(r, ERR_REFUSED, "%s: %s", outage ? "must be accepted first" : json_str(f, "check"), json_str(f, "message"));
+			engine_plan_refuse(r, ERR_REFUSED, "%s: %s",
+			                   outage ? "must be accepted first" : json_str(f, "check"),
+			                   json_str(f, "message"));
 		if (outage)
-			err_hint(&r->err, "set accept_outage: true on '%s', or change the plan: rotor rotate -n %s", r->secret.id, r->secret.id);
+			err_hint(&r->err, "set accept_outage: true on '%s', or change the plan: rotor rotate -n %s",
+			         r->secret.id, r->secret.id);
 		else if (repair && *repair && !r->err.hint[0])
 			err_hint(&r->err, "%s", repair);
 	}
@@ -399,7 +418,8 @@ static bool login_is(const struct helper_answer *a, enum kind_login login)
 static void answer(struct run *r, const struct helper_answer *a)
 {
 	struct run_plan *p = &r->plan;
-	if (a->rc == KIND_PERMANENT && p->phase == AUTH_RANDOM) { /* let in, or turned away, without a question for a password */
+	if (a->rc == KIND_PERMANENT &&
+	    p->phase == AUTH_RANDOM) { /* let in, or turned away, without a question for a password */
 		found(r, KIND_REFUSE, false, "not-checked", a->error.hint, "%s", a->error.message);
 		to(r, AUTH_RANDOM, p->at + 1);
 		return;
@@ -414,7 +434,8 @@ static void answer(struct run *r, const struct helper_answer *a)
 	switch (p->phase) {
 	case AUTH_FACTS:
 		if (!kind_facts_parse(json_object_get(a->body, "facts"), &p->facts, &r->err)) {
-			engine_plan_refuse(r, ERR_FAILED, "'%s': the provider's facts are not understood", r->secret.id);
+			engine_plan_refuse(r, ERR_FAILED, "'%s': the provider's facts are not understood",
+			                   r->secret.id);
 			return;
 		}
 		take_findings(r, a->body, r->decl.authority.name);
@@ -436,14 +457,17 @@ static void answer(struct run *r, const struct helper_answer *a)
 	}
 	case AUTH_CURRENT:
 		if (!login_is(a, KIND_ACCEPTED))
-			found(r, KIND_REFUSE, true, "current-refused", "see who changed it, import what is in use, or --accept-drift",
-			      "the authority refuses the current version %u at '%s': somebody else changed it", r->old.n, r->old.handle);
+			found(r, KIND_REFUSE, true, "current-refused",
+			      "see who changed it, import what is in use, or --accept-drift",
+			      "the authority refuses the current version %u at '%s': somebody else changed it",
+			      r->old.n, r->old.handle);
 		to(r, AUTH_RANDOM, 0);
 		break;
 	case AUTH_RANDOM:
 		if (!login_is(a, KIND_REFUSED))
 			found(r, KIND_REFUSE, false, "not-checked", "let pg_hba ask for scram-sha-256 there",
-			      "endpoint %u accepts any password for '%s': passwords are not checked", p->at, p->slots[p->chosen].handle);
+			      "endpoint %u accepts any password for '%s': passwords are not checked", p->at,
+			      p->slots[p->chosen].handle);
 		to(r, AUTH_RANDOM, p->at + 1);
 		break;
 	case AUTH_DECIDE:
@@ -459,9 +483,10 @@ static json_t *frozen(const struct run *r)
 {
 	const struct run_plan *p = &r->plan;
 	const struct run_slot *s = p->chosen < p->n_slots ? &p->slots[p->chosen] : NULL;
-	return json_pack("{s:i,s:i,s:s,s:I,s:s?,s:s?,s:o,s:O,s:i,s:O}", "format", 1, "runbook", RB_VERSION, "secret", r->secret.id,
-		"previous", (json_int_t)r->old.n, "slot", s ? s->handle : NULL, "mark", s ? s->mark : NULL, "facts",
-		kind_facts_json(&p->facts), "decl", r->decl.json, "endpoints", (int)engine_plan_endpoints(r), "findings", p->findings);
+	return json_pack("{s:i,s:i,s:s,s:I,s:s?,s:s?,s:o,s:O,s:i,s:O}", "format", 1, "runbook", RB_VERSION, "secret",
+	                 r->secret.id, "previous", (json_int_t)r->old.n, "slot", s ? s->handle : NULL, "mark",
+	                 s ? s->mark : NULL, "facts", kind_facts_json(&p->facts), "decl", r->decl.json, "endpoints",
+	                 (int)engine_plan_endpoints(r), "findings", p->findings);
 }
 
 static void digest_of(const char *text, char ret[static 65])
@@ -474,7 +499,9 @@ static void digest_of(const char *text, char ret[static 65])
 /* The credential from before rotor becomes a version of its own, with a handle and no value. */
 static void adopt(struct run *r)
 {
-	r->old = (struct state_version){ .n = r->new.n, .state = STATE_PENDING, .issued_at = -1, .expires_at = -1, .revoked_at = -1 };
+	r->old = (struct state_version){
+		.n = r->new.n, .state = STATE_PENDING, .issued_at = -1, .expires_at = -1, .revoked_at = -1
+	};
 	snprintf(r->old.handle, sizeof r->old.handle, "%s", r->decl.adopt);
 	snprintf(r->old.reason, sizeof r->old.reason, "adopted");
 	r->old_was = UINT8_MAX; /* not durable yet */
@@ -525,7 +552,8 @@ bool engine_plan_lay(struct run *r, struct err *e)
 	char digest[65];
 	digest_of(text, digest);
 	if (r->engine->opts->expect && strcmp(r->engine->opts->expect, digest) != 0 && r->mode == RUN_START) {
-		err_set(e, ERR_REFUSED, "the plan of '%s' is not the one expected: its digest is %s", r->secret.id, digest);
+		err_set(e, ERR_REFUSED, "the plan of '%s' is not the one expected: its digest is %s", r->secret.id,
+		        digest);
 		return err_hint(e, "look at it with: rotor rotate -n %s", r->secret.id);
 	}
 	free(r->rotation.plan);
@@ -539,15 +567,18 @@ bool engine_plan_lay(struct run *r, struct err *e)
 	rb->facts = p->facts;
 	rb->endpoints = (uint16_t)engine_plan_endpoints(r);
 	rb->old_known = r->old_value != NULL;
-	rb->shape = (struct rb_shape){ .order = order, .stores = (uint16_t)r->decl.n_stores,
-		.consumers = (uint16_t)r->decl.n_consumers, .has_old = r->old.n != 0 };
+	rb->shape = (struct rb_shape){ .order = order,
+		                       .stores = (uint16_t)r->decl.n_stores,
+		                       .consumers = (uint16_t)r->decl.n_consumers,
+		                       .has_old = r->old.n != 0 };
 	engine_run_policy(r);
 	rb_plan(rb, clock_wall());
 	if (order == RB_PUSH)
 		leave_out(r);
 	engine_run_texts(r);
 	rb->force = order == RB_REVOKE_ONE && r->engine->opts->force;
-	engine_run_say(&r->texts[0].receipt, "plan %.12s%s%s", digest, r->new.handle[0] ? ", slot " : "", r->new.handle);
+	engine_run_say(&r->texts[0].receipt, "plan %.12s%s%s", digest, r->new.handle[0] ? ", slot " : "",
+	               r->new.handle);
 	r->planned = true;
 	return true;
 }
@@ -557,8 +588,8 @@ bool engine_plan_lay(struct run *r, struct err *e)
 static json_t *step_doc(const struct run *r, const struct rb_row *row)
 {
 	enum rb_step step = (enum rb_step)row->step;
-	return json_pack("{s:s,s:s?,s:I,s:s}", "step", rb_step_name(step), "target", engine_run_target_name(r, row), "version",
-	                 (json_int_t)(row->old ? r->old.n : r->new.n), "does", rb_does(step));
+	return json_pack("{s:s,s:s?,s:I,s:s}", "step", rb_step_name(step), "target", engine_run_target_name(r, row),
+	                 "version", (json_int_t)(row->old ? r->old.n : r->new.n), "does", rb_does(step));
 }
 
 static int64_t waits_of(const struct run *r)
@@ -566,7 +597,9 @@ static int64_t waits_of(const struct run *r)
 	const struct rb_policy *p = &r->rb.policy;
 	bool drains = r->rb.facts.usage == KIND_SAMPLED, soaks = r->rb.facts.can_suspend;
 	bool bakes = p->canary > 0 && p->canary < r->rb.shape.consumers;
-	return r->rb.shape.has_old ? p->overlap + (drains ? p->quiet_for : 0) + (soaks ? p->soak : 0) + (bakes ? p->bake : 0) : 0;
+	return r->rb.shape.has_old ?
+	               p->overlap + (drains ? p->quiet_for : 0) + (soaks ? p->soak : 0) + (bakes ? p->bake : 0) :
+	               0;
 }
 
 static const char *undo_until(const struct run *r)
@@ -575,7 +608,8 @@ static const char *undo_until(const struct run *r)
 	if (!rb->shape.has_old)
 		return "close: an undo takes the new version away again";
 	if (!rb->old_known)
-		return rb->facts.slots == 1 ? "issue: the old value is not known" : "distribute: the old value is not known";
+		return rb->facts.slots == 1 ? "issue: the old value is not known" :
+		                              "distribute: the old value is not known";
 	return "revoke";
 }
 
@@ -592,15 +626,19 @@ json_t *engine_plan_doc(const struct run *r)
 	json_array_foreach(r->plan.findings, i, f) {
 		const char *severity = json_str(f, "severity");
 		bool outage = strcmp(severity, "outage") == 0;
-		json_array_append(strcmp(severity, "refuse") == 0 ? refused : outage && !r->decl.accept_outage ? accept : notes, f);
+		json_array_append(strcmp(severity, "refuse") == 0  ? refused :
+		                  outage && !r->decl.accept_outage ? accept :
+		                                                     notes,
+		                  f);
 	}
 	for (i = 0; i < r->rb.n; i++)
 		json_array_append_new(steps, step_doc(r, &r->rb.rows[i]));
-	json_t *doc = json_pack("{s:s,s:n,s:s,s:O,s:O,s:O,s:o,s:I,s:o,s:s?,s:s,s:s,s:O}", "secret", r->secret.id, "rotation", "digest",
-		r->rotation.digest, "accept", accept, "refused", refused, "notes", notes, "facts", kind_facts_json(&r->rb.facts), "version",
-		(json_int_t)r->new.n, "previous", r->old.n ? json_integer(r->old.n) : json_null(), "slot",
-		r->new.handle[0] ? r->new.handle : NULL, "evidence", engine_plan_evidence(&r->rb.facts), "undo_until", undo_until(r),
-		"steps", steps);
+	json_t *doc = json_pack("{s:s,s:n,s:s,s:O,s:O,s:O,s:o,s:I,s:o,s:s?,s:s,s:s,s:O}", "secret", r->secret.id,
+	                        "rotation", "digest", r->rotation.digest, "accept", accept, "refused", refused, "notes",
+	                        notes, "facts", kind_facts_json(&r->rb.facts), "version", (json_int_t)r->new.n,
+	                        "previous", r->old.n ? json_integer(r->old.n) : json_null(), "slot",
+	                        r->new.handle[0] ? r->new.handle : NULL, "evidence", engine_plan_evidence(&r->rb.facts),
+	                        "undo_until", undo_until(r), "steps", steps);
 	json_put_time(doc, "revoke_expected", r->old.n ? clock_wall() + waits_of(r) : -1);
 	return doc;
 }

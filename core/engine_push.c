@@ -67,7 +67,8 @@ static void begin(struct run *r)
 	if (r->only && at == n_targets(r))
 		engine_plan_refuse(r, ERR_USAGE, "'%s' has no consumer or store '%s'", r->secret.id, r->only);
 	else if (r->mode == RUN_PUSH && !r->new_value)
-		engine_plan_refuse(r, ERR_REFUSED, "'%s' has no current version whose value is kept here", r->secret.id);
+		engine_plan_refuse(r, ERR_REFUSED, "'%s' has no current version whose value is kept here",
+		                   r->secret.id);
 	else
 		engine_call_verb(r, 0, KIND_PLAN, 0, false, RUN_NEITHER, NULL);
 }
@@ -130,8 +131,8 @@ static struct run *start(struct engine *en, const char *id, enum run_mode mode, 
 	return engine_add(en, r);
 }
 
-int engine_push(struct home *h, const char *const ids[], size_t n, const char *consumer, const struct engine_opts *o, json_t **ret,
-                struct err *e)
+int engine_push(struct home *h, const char *const ids[], size_t n, const char *consumer, const struct engine_opts *o,
+                json_t **ret, struct err *e)
 {
 	struct engine_opts with = *o;
 	struct engine en = { .home = h, .opts = &with, .staying = true };
@@ -160,13 +161,17 @@ static bool alive(const struct state_version *v, uint32_t replaced)
 	return !current && v->state != STATE_REVOKED && v->state != STATE_ORPHANED;
 }
 
-static int bad_version(struct err *e, const char *id, const struct state_version *v, const struct state_version all[], size_t n)
+static int bad_version(struct err *e, const char *id, const struct state_version *v, const struct state_version all[],
+                       size_t n)
 {
 	size_t living = 0;
 	for (size_t i = 0; i < n; i++)
 		living += alive(&all[i], 0);
 	if (!v)
-		err_set(e, ERR_USAGE, living ? "'%s' has %zu living versions beside the current one: say which" : "'%s' has no living version beside the current one", id, living);
+		err_set(e, ERR_USAGE,
+		        living ? "'%s' has %zu living versions beside the current one: say which" :
+		                 "'%s' has no living version beside the current one",
+		        id, living);
 	else if (v->state == STATE_CURRENT)
 		err_set(e, ERR_REFUSED, "version %u of '%s' is the current one: rotate first", v->n, id);
 	else
@@ -227,7 +232,8 @@ static int outcome(struct home *h, const char *id, uint32_t version, int code, s
 	return code;
 }
 
-int engine_revoke(struct home *h, const char *id, uint32_t version, const struct engine_opts *o, json_t **ret, struct err *e)
+int engine_revoke(struct home *h, const char *id, uint32_t version, const struct engine_opts *o, json_t **ret,
+                  struct err *e)
 {
 	struct engine en = { .home = h, .opts = o };
 	struct state_rotation rot = { 0 };

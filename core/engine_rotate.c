@@ -37,8 +37,8 @@ static void queue_clear(struct queue *q)
 }
 
 /* Up to `jobs` at a time; the next one begins when one has ended. */
-static int carry(struct home *h, const char *const ids[], size_t n, enum run_mode mode, const struct engine_opts *o, bool staying,
-                 json_t **ret, struct err *e)
+static int carry(struct home *h, const char *const ids[], size_t n, enum run_mode mode, const struct engine_opts *o,
+                 bool staying, json_t **ret, struct err *e)
 {
 	struct engine en = { .home = h, .opts = o, .staying = staying };
 	size_t next = 0;
@@ -54,7 +54,8 @@ static int carry(struct home *h, const char *const ids[], size_t n, enum run_mod
 
 /* ---- the commands */
 
-int engine_plan(struct home *h, const char *const ids[], size_t n, const struct engine_opts *o, json_t **ret, struct err *e)
+int engine_plan(struct home *h, const char *const ids[], size_t n, const struct engine_opts *o, json_t **ret,
+                struct err *e)
 {
 	struct engine en = { .home = h, .opts = o };
 	json_t *plans = json_array();
@@ -70,7 +71,8 @@ int engine_plan(struct home *h, const char *const ids[], size_t n, const struct 
 	return engine_finish(&en, NULL, e);
 }
 
-int engine_rotate(struct home *h, const char *const ids[], size_t n, const struct engine_opts *o, json_t **ret, struct err *e)
+int engine_rotate(struct home *h, const char *const ids[], size_t n, const struct engine_opts *o, json_t **ret,
+                  struct err *e)
 {
 	return carry(h, ids, n, RUN_START, o, false, ret, e);
 }
@@ -141,7 +143,8 @@ int engine_due(struct home *h, const struct engine_opts *o, json_t **ret, struct
 	size_t held = 0;
 	struct state_select due = { .due_before = now, .expiring_before = -1, .limit = o->limit };
 	int code = ERR_FAILED;
-	if (state_rotations(h->state, -1, count_held, &held, e) && state_rotations(h->state, now, add_rotation, &q, e) &&
+	if (state_rotations(h->state, -1, count_held, &held, e) &&
+	    state_rotations(h->state, now, add_rotation, &q, e) &&
 	    state_secrets(h->state, &due, false, add_secret, &q, e)) {
 		if (o->limit >= 0)
 			queue_cut(&q, (size_t)o->limit);
@@ -212,12 +215,20 @@ static bool write_receipt(struct run *r, const char *consumer, struct err *e)
 	json_put_int(r->manual, consumer, (r->rb.back ? r->old : r->new).n);
 	char op[ULID_SIZE];
 	ulid_new(op);
-	struct state_leaf leaf = { .op = op, .act = "confirm", .secret = r->secret.id, .rotation = r->rotation.id, .step = "confirm",
-		.target = consumer, .version = (r->rb.back ? r->old : r->new).n, .receipt = "a person's word", .outcome = "done",
-		.policy_max_age = -1 };
+	struct state_leaf leaf = { .op = op,
+		                   .act = "confirm",
+		                   .secret = r->secret.id,
+		                   .rotation = r->rotation.id,
+		                   .step = "confirm",
+		                   .target = consumer,
+		                   .version = (r->rb.back ? r->old : r->new).n,
+		                   .receipt = "a person's word",
+		                   .outcome = "done",
+		                   .policy_max_age = -1 };
 	bool held = r->rb.result == RB_HELD;
-	if (!state_begin(st, e) || !engine_run_head(r, held ? "held" : "waiting", r->rotation.waits_for, r->rotation.until,
-	                                            held ? -1 : clock_wall(), e) ||
+	if (!state_begin(st, e) ||
+	    !engine_run_head(r, held ? "held" : "waiting", r->rotation.waits_for, r->rotation.until,
+	                     held ? -1 : clock_wall(), e) ||
 	    !state_log(st, &leaf, e) || !state_commit(st, e)) {
 		state_abort(st);
 		return false;
@@ -225,7 +236,8 @@ static bool write_receipt(struct run *r, const char *consumer, struct err *e)
 	return true;
 }
 
-int engine_confirm(struct home *h, const char *which, const char *consumer, const struct engine_opts *o, json_t **ret, struct err *e)
+int engine_confirm(struct home *h, const char *which, const char *consumer, const struct engine_opts *o, json_t **ret,
+                   struct err *e)
 {
 	struct queue q = { 0 };
 	int code = pick(h, which, true, &q, e);

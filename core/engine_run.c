@@ -104,15 +104,24 @@ const char *engine_run_next(const struct run *r)
 	return text;
 }
 
-void engine_run_event(struct run *r, enum event_type type, const struct rb_row *row, const char *state, const char *message,
-                      const char *hint, int64_t until)
+void engine_run_event(struct run *r, enum event_type type, const struct rb_row *row, const char *state,
+                      const char *message, const char *hint, int64_t until)
 {
 	const struct engine_opts *o = r->engine->opts;
 	if (!o->event)
 		return;
-	struct event e = { .type = type, .time_ms = clock_wall(), .secret = r->rotation.secret, .rotation = r->rotation.id,
-		.state = state, .message = message, .hint = hint, .version = r->rotation.version, .previous = r->rotation.previous,
-		.started_ms = row ? row->started : r->rotation.started, .until_ms = until, .total = (unsigned)r->rb.n };
+	struct event e = { .type = type,
+		           .time_ms = clock_wall(),
+		           .secret = r->rotation.secret,
+		           .rotation = r->rotation.id,
+		           .state = state,
+		           .message = message,
+		           .hint = hint,
+		           .version = r->rotation.version,
+		           .previous = r->rotation.previous,
+		           .started_ms = row ? row->started : r->rotation.started,
+		           .until_ms = until,
+		           .total = (unsigned)r->rb.n };
 	for (size_t i = 0; i < r->rb.n; i++)
 		e.done += r->rb.rows[i].state != RB_PENDING && r->rb.rows[i].state != RB_RUNNING;
 	if (row) {
@@ -142,10 +151,16 @@ static bool wait_parse(const json_t *j, struct rb_wait *ret)
 	if (!j || json_is_null(j))
 		return true;
 	json_int_t v[6];
-	if (json_unpack((json_t *)j, "[I,I,I,I,I,I!]", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5]) != 0 || v[0] < 0 || v[1] < 0)
+	if (json_unpack((json_t *)j, "[I,I,I,I,I,I!]", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5]) != 0 || v[0] < 0 ||
+	    v[1] < 0)
 		return false;
-	*ret = (struct rb_wait){ .on = true, .need = v[0], .credit = v[1], .wall = v[2], .boot = v[3], .boot_id = (uint64_t)v[4],
-		.authority = v[5] };
+	*ret = (struct rb_wait){ .on = true,
+		                 .need = v[0],
+		                 .credit = v[1],
+		                 .wall = v[2],
+		                 .boot = v[3],
+		                 .boot_id = (uint64_t)v[4],
+		                 .authority = v[5] };
 	return true;
 }
 
@@ -156,11 +171,19 @@ static bool row_load(struct rb_row *row, struct run_text *t, const struct state_
 	AUTO_JSON *j = s->body ? json_parse(s->body, strlen(s->body), 4, "a step row", &ignored) : NULL;
 	int64_t phase = json_int(j, "phase", -1), target = json_int(j, "target", -1), part = json_int(j, "part", -1);
 	const char *op = json_str(j, "op");
-	if (step < 0 || state < 0 || phase < 0 || phase >= RB_PHASES || target < 0 || part < 0 || part > UINT32_MAX || !op || !ulid_ok(op))
+	if (step < 0 || state < 0 || phase < 0 || phase >= RB_PHASES || target < 0 || part < 0 || part > UINT32_MAX ||
+	    !op || !ulid_ok(op))
 		return false;
-	*row = (struct rb_row){ .step = (uint8_t)step, .state = (uint8_t)state, .phase = (uint8_t)phase, .old = json_bool(j, "old"),
-		.undo = json_bool(j, "undo"), .target = (uint16_t)target, .attempts = s->attempts, .part = (uint32_t)part,
-		.started = s->started, .ended = s->ended };
+	*row = (struct rb_row){ .step = (uint8_t)step,
+		                .state = (uint8_t)state,
+		                .phase = (uint8_t)phase,
+		                .old = json_bool(j, "old"),
+		                .undo = json_bool(j, "undo"),
+		                .target = (uint16_t)target,
+		                .attempts = s->attempts,
+		                .part = (uint32_t)part,
+		                .started = s->started,
+		                .ended = s->ended };
 	enum rb_at at = rb_row_at(row);
 	if ((at == RB_CONSUMERS && target >= shape->consumers) || (at == RB_STORES && target >= shape->stores))
 		return false;
@@ -170,17 +193,27 @@ static bool row_load(struct rb_row *row, struct run_text *t, const struct state_
 	t->logged_attempts = (uint32_t)json_int(j, "logged_attempts", 0);
 	t->receipt = s->receipt ? mem_dup(s->receipt) : NULL;
 	t->error = s->error ? mem_dup(s->error) : NULL;
-	return wait_parse(json_object_get(j, "wait"), &row->wait) && wait_parse(json_object_get(j, "retry"), &row->retry);
+	return wait_parse(json_object_get(j, "wait"), &row->wait) &&
+	       wait_parse(json_object_get(j, "retry"), &row->retry);
 }
 
 void engine_run_policy(struct run *r)
 {
 	const struct decl_policy *p = &r->decl.policy;
 	struct rb_policy *to = &r->rb.policy;
-	*to = (struct rb_policy){ .probe_successes = p->probe_successes, .probe_timeout = p->probe_timeout, .canary = p->canary_consumers,
-		.bake = p->canary_bake, .confirm_timeout = p->confirm_timeout, .overlap = p->overlap, .quiet_for = p->quiet_for,
-		.sample = p->sample, .drain_timeout = p->drain_timeout, .soak = p->soak, .retry_deadline = p->retry_deadline,
-		.revoke_on_timeout = p->revoke_on_timeout, .hold_on_failure = p->hold_on_failure };
+	*to = (struct rb_policy){ .probe_successes = p->probe_successes,
+		                  .probe_timeout = p->probe_timeout,
+		                  .canary = p->canary_consumers,
+		                  .bake = p->canary_bake,
+		                  .confirm_timeout = p->confirm_timeout,
+		                  .overlap = p->overlap,
+		                  .quiet_for = p->quiet_for,
+		                  .sample = p->sample,
+		                  .drain_timeout = p->drain_timeout,
+		                  .soak = p->soak,
+		                  .retry_deadline = p->retry_deadline,
+		                  .revoke_on_timeout = p->revoke_on_timeout,
+		                  .hold_on_failure = p->hold_on_failure };
 	for (size_t i = 0; i < r->decl.n_consumers; i++)
 		if (2 * r->decl.consumers[i].cache_ttl > to->overlap)
 			to->overlap = 2 * r->decl.consumers[i].cache_ttl;
@@ -194,17 +227,20 @@ static bool figures_load(struct run *r, const json_t *j)
 {
 	struct rb *rb = &r->rb;
 	int64_t attempt = json_int(j, "attempt", -1), result = json_int(j, "result", -1), why = json_int(j, "why", -1);
-	int64_t order = json_int(j, "order", -1), consumers = json_int(j, "consumers", -1), overlap = json_int(j, "overlap", 0);
-	if (attempt < 0 || attempt > UINT32_MAX || result < 0 || result >= RB_RESULTS || why < 0 || why >= RB_WHYS || order < 0 ||
-	    order >= RB_ORDERS || consumers < 0 || consumers > (int64_t)r->decl.n_consumers)
+	int64_t order = json_int(j, "order", -1), consumers = json_int(j, "consumers", -1),
+		overlap = json_int(j, "overlap", 0);
+	if (attempt < 0 || attempt > UINT32_MAX || result < 0 || result >= RB_RESULTS || why < 0 || why >= RB_WHYS ||
+	    order < 0 || order >= RB_ORDERS || consumers < 0 || consumers > (int64_t)r->decl.n_consumers)
 		return false;
 	rb->attempt = (uint32_t)attempt;
 	rb->back = json_bool(j, "back");
 	rb->aborting = json_bool(j, "aborting");
 	rb->result = (uint8_t)result;
 	rb->why = (uint8_t)why;
-	rb->shape = (struct rb_shape){ .order = (enum rb_order)order, .stores = (uint16_t)r->decl.n_stores,
-		.consumers = (uint16_t)consumers, .has_old = json_bool(j, "has_old") };
+	rb->shape = (struct rb_shape){ .order = (enum rb_order)order,
+		                       .stores = (uint16_t)r->decl.n_stores,
+		                       .consumers = (uint16_t)consumers,
+		                       .has_old = json_bool(j, "has_old") };
 	rb->old_known = json_bool(j, "old_known");
 	rb->force = json_bool(j, "force");
 	if (overlap > rb->policy.overlap) /* the longer overlap wins */
@@ -257,15 +293,16 @@ bool engine_run_lease(struct run *r, struct err *e)
 	for (int tries = 0;; tries++) {
 		if (lock_lease(r->engine->home->lock, r->secret.row, r->rotation.id, &r->lease, &holder, &why))
 			return true;
-		bool wait = holder.alive ? r->engine->opts->wait == ENGINE_WAIT_DONE && r->mode != RUN_DUE : tries < 100;
+		bool wait =
+			holder.alive ? r->engine->opts->wait == ENGINE_WAIT_DONE && r->mode != RUN_DUE : tries < 100;
 		if (why.code != ERR_TEMPORARY || !wait)
 			break;
 		usleep(100000); /* the helper of a dead process is ending, or the user asked to wait */
 	}
 	if (why.code == ERR_TEMPORARY && holder.pid) {
 		char since[CLOCK_TEXT];
-		err_set(e, ERR_TEMPORARY, "'%s' is being worked on by process %d since %s (rotation %s)", r->secret.id, (int)holder.pid,
-		        clock_text(holder.since_ms, since), holder.rotation);
+		err_set(e, ERR_TEMPORARY, "'%s' is being worked on by process %d since %s (rotation %s)", r->secret.id,
+		        (int)holder.pid, clock_text(holder.since_ms, since), holder.rotation);
 		return err_hint(e, "wait for it with --wait, or look with: rotor status %s", r->secret.id);
 	}
 	*e = why;
@@ -282,8 +319,15 @@ struct run *engine_run_new(struct engine *en, const char *secret, enum run_mode 
 {
 	struct run *r = mem_alloc(sizeof *r);
 	bool found = false;
-	*r = (struct run){ .engine = en, .mode = mode, .series = &engine_plan_series, .lease = -1, .waits_since = -1, .waits_row = SIZE_MAX, .told_row = SIZE_MAX - 1, .manual = json_object(),
-		.rotation = { .ended = -1, .until = -1, .next_at = -1, .runbook = RB_VERSION } };
+	*r = (struct run){ .engine = en,
+		           .mode = mode,
+		           .series = &engine_plan_series,
+		           .lease = -1,
+		           .waits_since = -1,
+		           .waits_row = SIZE_MAX,
+		           .told_row = SIZE_MAX - 1,
+		           .manual = json_object(),
+		           .rotation = { .ended = -1, .until = -1, .next_at = -1, .runbook = RB_VERSION } };
 	if (!state_secret_get(en->home->state, secret, &r->secret, &found, e))
 		goto undo;
 	if (!found) {
@@ -329,7 +373,8 @@ static void rotation_take(struct run *r, const struct state_rotation *from)
 
 static bool plan_load(struct run *r, struct err *e)
 {
-	AUTO_JSON *plan = json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
+	AUTO_JSON *plan =
+		json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
 	json_t *decl = json_object_get(plan, "decl");
 	int64_t endpoints = json_int(plan, "endpoints", 0);
 	if (!plan)

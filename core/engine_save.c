@@ -11,9 +11,9 @@
 
 static json_t *wait_json(const struct rb_wait *w)
 {
-	return w->on ? json_pack("[I,I,I,I,I,I]", (json_int_t)w->need, (json_int_t)w->credit, (json_int_t)w->wall, (json_int_t)w->boot,
-	                         (json_int_t)w->boot_id, (json_int_t)w->authority)
-	             : json_null();
+	return w->on ? json_pack("[I,I,I,I,I,I]", (json_int_t)w->need, (json_int_t)w->credit, (json_int_t)w->wall,
+	                         (json_int_t)w->boot, (json_int_t)w->boot_id, (json_int_t)w->authority) :
+	               json_null();
 }
 
 /* On the ordinary heap: the state frees what it is given. */
@@ -26,20 +26,23 @@ static char *plain_text(const json_t *j)
 static char *row_body(const struct run *r, size_t i)
 {
 	const struct rb_row *row = &r->rb.rows[i];
-	AUTO_JSON *j = json_pack("{s:i,s:b,s:b,s:i,s:i,s:s,s:i,s:i,s:I,s:o,s:o}", "phase", row->phase, "old", row->old, "undo",
-		row->undo, "target", row->target, "part", (int)row->part, "op", r->texts[i].op, "logged", r->texts[i].logged_state,
-		"logged_phase", r->texts[i].logged_phase, "logged_attempts", (json_int_t)r->texts[i].logged_attempts, "wait",
-		wait_json(&row->wait), "retry", wait_json(&row->retry));
+	AUTO_JSON *j = json_pack("{s:i,s:b,s:b,s:i,s:i,s:s,s:i,s:i,s:I,s:o,s:o}", "phase", row->phase, "old", row->old,
+	                         "undo", row->undo, "target", row->target, "part", (int)row->part, "op", r->texts[i].op,
+	                         "logged", r->texts[i].logged_state, "logged_phase", r->texts[i].logged_phase,
+	                         "logged_attempts", (json_int_t)r->texts[i].logged_attempts, "wait",
+	                         wait_json(&row->wait), "retry", wait_json(&row->retry));
 	return plain_text(j);
 }
 
 static char *head_body(const struct run *r)
 {
 	const struct rb *rb = &r->rb;
-	AUTO_JSON *j = json_pack("{s:I,s:b,s:b,s:i,s:i,s:i,s:b,s:b,s:b,s:i,s:I,s:s,s:O,s:s?}", "attempt", (json_int_t)rb->attempt, "back",
-		rb->back, "aborting", rb->aborting, "result", rb->result, "why", rb->why, "order", (int)rb->shape.order, "has_old",
-		rb->shape.has_old, "old_known", rb->old_known, "force", rb->force, "consumers", rb->shape.consumers, "overlap",
-		(json_int_t)rb->policy.overlap, "expect", r->expect, "manual", r->manual, "kept", r->kept_for);
+	AUTO_JSON *j = json_pack("{s:I,s:b,s:b,s:i,s:i,s:i,s:b,s:b,s:b,s:i,s:I,s:s,s:O,s:s?}", "attempt",
+	                         (json_int_t)rb->attempt, "back", rb->back, "aborting", rb->aborting, "result",
+	                         rb->result, "why", rb->why, "order", (int)rb->shape.order, "has_old",
+	                         rb->shape.has_old, "old_known", rb->old_known, "force", rb->force, "consumers",
+	                         rb->shape.consumers, "overlap", (json_int_t)rb->policy.overlap, "expect", r->expect,
+	                         "manual", r->manual, "kept", r->kept_for);
 	return plain_text(j);
 }
 
@@ -60,7 +63,8 @@ static void versions_follow(struct run *r)
 		if (row->step <= RB_CONFIRM && open)
 			confirmed = false;
 		issue_ended |= row->step == RB_ISSUE && row->state == RB_DONE && !row->undo;
-		suspended |= row->step == RB_SUSPEND && !row->undo && ((row->state == RB_RUNNING && row->phase == RB_SOAK) || row->state == RB_DONE);
+		suspended |= row->step == RB_SUSPEND && !row->undo &&
+		             ((row->state == RB_RUNNING && row->phase == RB_SOAK) || row->state == RB_DONE);
 		revoked |= row->step == RB_REVOKE && row->state == RB_DONE;
 	}
 	bool one_slot = rb->facts.slots == 1 && rb->shape.order == RB_ROTATE;
@@ -74,7 +78,7 @@ static void versions_follow(struct run *r)
 		return;
 	}
 	if (rb->shape.order == RB_ROTATE)
-		r->new.state = confirmed && issue_ended ? STATE_CURRENT : STATE_PENDING;
+		r->new.state = confirmed &&issue_ended ? STATE_CURRENT : STATE_PENDING;
 	if (!r->old.n)
 		return;
 	if (revoked || (one_slot && issue_ended))
@@ -141,14 +145,19 @@ static bool close_books(struct run *r, struct err *e)
 
 static bool leaf_of_row(struct run *r, const struct rb_row *row, struct run_text *t, struct err *e)
 {
-	bool effect = rb_row_class(&r->rb, row) != KIND_IDEMPOTENT || row->step == RB_STORE || row->step == RB_DISTRIBUTE ||
-	              row->step == RB_SUSPEND || row->step == RB_RETIRE || row->step == RB_ISSUE || row->step == RB_REVOKE;
+	bool effect = rb_row_class(&r->rb, row) != KIND_IDEMPOTENT || row->step == RB_STORE ||
+	              row->step == RB_DISTRIBUTE || row->step == RB_SUSPEND || row->step == RB_RETIRE ||
+	              row->step == RB_ISSUE || row->step == RB_REVOKE;
 	bool restore = row->phase == RB_RESTORE || (row->step == RB_SUSPEND && row->undo);
 	const char *outcome = NULL;
-	if (row->state == RB_RUNNING && effect && (t->logged_attempts != row->attempts || t->logged_state != RB_RUNNING))
+	if (row->state == RB_RUNNING && effect &&
+	    (t->logged_attempts != row->attempts || t->logged_state != RB_RUNNING))
 		outcome = "intent";
 	else if (row->state == RB_RUNNING && t->logged_phase != row->phase)
-		outcome = row->phase == RB_RESTORE ? "intent" : row->phase == RB_SOAK ? "done" : row->phase == RB_LOOK ? "ambiguous" : NULL;
+		outcome = row->phase == RB_RESTORE ? "intent" :
+		          row->phase == RB_SOAK    ? "done" :
+		          row->phase == RB_LOOK    ? "ambiguous" :
+		                                     NULL;
 	else if (row->state != t->logged_state)
 		outcome = row->state == RB_DONE ? "done" : row->state == RB_FAILED ? "failed" : NULL;
 	if (row->state == RB_SKIPPED && t->error && rb_row_at(row) == RB_CONSUMERS && t->logged_state != RB_SKIPPED)
@@ -165,13 +174,24 @@ static bool leaf_of_row(struct run *r, const struct rb_row *row, struct run_text
 		return true;
 	const struct state_version *v = row->old ? &r->old : &r->new;
 	bool first = row->step == RB_AUTHORIZE, now = row->step == RB_REVOKE && r->hurried;
-	struct state_leaf leaf = { .op = t->op, .act = restore ? "restore" : rb_step_name((enum rb_step)row->step),
-		.secret = r->rotation.secret, .rotation = r->rotation.id, .step = rb_step_name((enum rb_step)row->step),
-		.target = engine_run_target_name(r, row), .handle = v->handle[0] ? v->handle : NULL, .version = v->n,
-		.attempt = r->rb.attempt, .reason = first ? r->rotation.reason : now ? r->engine->opts->reason : NULL, .policy_digest = first ? r->rotation.digest : NULL,
-		.policy_max_age = first ? r->decl.policy.max_age : -1, .fp_new = row->step == RB_ISSUE && r->new.fp[0] ? r->new.fp : NULL,
-		.fp_old = row->old && r->old.fp[0] ? r->old.fp : NULL, .receipt = strcmp(outcome, "failed") == 0 ? t->error : t->receipt,
-		.outcome = outcome };
+	struct state_leaf leaf = { .op = t->op,
+		                   .act = restore ? "restore" : rb_step_name((enum rb_step)row->step),
+		                   .secret = r->rotation.secret,
+		                   .rotation = r->rotation.id,
+		                   .step = rb_step_name((enum rb_step)row->step),
+		                   .target = engine_run_target_name(r, row),
+		                   .handle = v->handle[0] ? v->handle : NULL,
+		                   .version = v->n,
+		                   .attempt = r->rb.attempt,
+		                   .reason = first ? r->rotation.reason :
+		                             now   ? r->engine->opts->reason :
+		                                     NULL,
+		                   .policy_digest = first ? r->rotation.digest : NULL,
+		                   .policy_max_age = first ? r->decl.policy.max_age : -1,
+		                   .fp_new = row->step == RB_ISSUE && r->new.fp[0] ? r->new.fp : NULL,
+		                   .fp_old = row->old && r->old.fp[0] ? r->old.fp : NULL,
+		                   .receipt = strcmp(outcome, "failed") == 0 ? t->error : t->receipt,
+		                   .outcome = outcome };
 	return state_log(r->engine->home->state, &leaf, e);
 }
 
@@ -179,9 +199,15 @@ static bool leaf_of_end(struct run *r, const char *act, const char *outcome, con
 {
 	char op[ULID_SIZE];
 	ulid_new(op);
-	struct state_leaf leaf = { .op = op, .act = act, .secret = r->rotation.secret, .rotation = r->rotation.id,
-		.version = r->rotation.version, .attempt = r->rb.attempt, .receipt = text && *text ? text : NULL, .outcome = outcome,
-		.policy_max_age = -1 };
+	struct state_leaf leaf = { .op = op,
+		                   .act = act,
+		                   .secret = r->rotation.secret,
+		                   .rotation = r->rotation.id,
+		                   .version = r->rotation.version,
+		                   .attempt = r->rb.attempt,
+		                   .receipt = text && *text ? text : NULL,
+		                   .outcome = outcome,
+		                   .policy_max_age = -1 };
 	return state_log(r->engine->home->state, &leaf, e);
 }
 
@@ -190,13 +216,19 @@ static bool leaves_of_person(struct run *r, struct err *e)
 {
 	const struct engine_opts *o = r->engine->opts;
 	const char *acts[] = { o->now ? "now" : NULL, o->accept_drift ? "accept-drift" : NULL,
-		r->mode == RUN_ABORT ? "abort" : NULL };
+		               r->mode == RUN_ABORT ? "abort" : NULL };
 	for (size_t i = 0; i < sizeof acts / sizeof *acts && !r->person_logged; i++) {
 		char op[ULID_SIZE];
 		ulid_new(op);
-		struct state_leaf leaf = { .op = op, .act = acts[i], .secret = r->rotation.secret, .rotation = r->rotation.id,
-			.version = r->rotation.version, .attempt = r->rb.attempt, .reason = o->reason, .outcome = "done",
-			.policy_max_age = -1 };
+		struct state_leaf leaf = { .op = op,
+			                   .act = acts[i],
+			                   .secret = r->rotation.secret,
+			                   .rotation = r->rotation.id,
+			                   .version = r->rotation.version,
+			                   .attempt = r->rb.attempt,
+			                   .reason = o->reason,
+			                   .outcome = "done",
+			                   .policy_max_age = -1 };
 		if (acts[i] && !state_log(r->engine->home->state, &leaf, e))
 			return false;
 	}
@@ -217,11 +249,18 @@ static bool rows_save(struct run *r, struct err *e)
 		if (!leaf_of_row(r, row, &r->texts[i], e))
 			return false;
 		AUTO_FREE char *body = row_body(r, i);
-		struct state_step s = { .idx = (int)i, .step = (char *)rb_step_name((enum rb_step)row->step),
-			.target = (char *)engine_run_target_name(r, row), .state = (char *)rb_state_name((enum rb_state)row->state),
-			.class_ = (char *)kind_class_name(rb_row_class(&r->rb, row)), .receipt = r->texts[i].receipt,
-			.error = r->texts[i].error, .body = body, .version = (row->old ? r->old : r->new).n, .attempts = row->attempts,
-			.started = row->started, .ended = row->ended };
+		struct state_step s = { .idx = (int)i,
+			                .step = (char *)rb_step_name((enum rb_step)row->step),
+			                .target = (char *)engine_run_target_name(r, row),
+			                .state = (char *)rb_state_name((enum rb_state)row->state),
+			                .class_ = (char *)kind_class_name(rb_row_class(&r->rb, row)),
+			                .receipt = r->texts[i].receipt,
+			                .error = r->texts[i].error,
+			                .body = body,
+			                .version = (row->old ? r->old : r->new).n,
+			                .attempts = row->attempts,
+			                .started = row->started,
+			                .ended = row->ended };
 		if (!state_step_put(st, r->rotation.id, &s, e))
 			return false;
 		if (row->state != RB_PENDING && row->state != RB_SKIPPED)
@@ -239,8 +278,8 @@ static const char *result_word(const struct run *r)
 
 static void held_text(struct run *r)
 {
-	engine_run_say(&r->rotation.held_because, "%s%s%s", rb_why_text((enum rb_why)r->rb.why), r->last_error ? ": " : "",
-	               r->last_error ? r->last_error : "");
+	engine_run_say(&r->rotation.held_because, "%s%s%s", rb_why_text((enum rb_why)r->rb.why),
+	               r->last_error ? ": " : "", r->last_error ? r->last_error : "");
 }
 
 bool engine_run_save(struct run *r, struct err *e)
@@ -277,7 +316,8 @@ bool engine_run_save(struct run *r, struct err *e)
 	return !ended || was_over || leaf_of_end(r, r->rb.back ? "rollback" : "rotate", "done", rot->held_because, e);
 }
 
-bool engine_run_head(struct run *r, const char *state, const char *waits_for, int64_t until, int64_t next_at, struct err *e)
+bool engine_run_head(struct run *r, const char *state, const char *waits_for, int64_t until, int64_t next_at,
+                     struct err *e)
 {
 	struct state_rotation *rot = &r->rotation;
 	engine_run_say(&rot->state, "%s", state);

@@ -38,11 +38,11 @@ bool engine_consumer(const struct decl *d, const char *name, size_t *at)
 
 static bool same(const struct decl *a, const struct decl *b)
 {
-	AUTO_JSON *x = json_copy(json_object_get(a->json, "authority")), *y = json_copy(json_object_get(b->json, "authority"));
+	AUTO_JSON *x = json_copy(json_object_get(a->json, "authority")),
+		  *y = json_copy(json_object_get(b->json, "authority"));
 	json_object_del(x, "auth"); /* how rotor logs in is resolved anew at each step */
 	json_object_del(y, "auth");
-	return json_equal(x, y) &&
-	       json_equal(json_object_get(a->json, "stores"), json_object_get(b->json, "stores"));
+	return json_equal(x, y) && json_equal(json_object_get(a->json, "stores"), json_object_get(b->json, "stores"));
 }
 
 /* The frozen plan with a changed declaration. */
@@ -62,7 +62,8 @@ static bool follow_auth(struct run *r, const struct decl *now, struct err *e)
 	json_t *auth = json_object_get(json_object_get(now->json, "authority"), "auth");
 	if (json_equal(auth, json_object_get(json_object_get(r->decl.json, "authority"), "auth")))
 		return true;
-	AUTO_JSON *plan = json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
+	AUTO_JSON *plan =
+		json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
 	if (!plan)
 		return false;
 	json_object_set(json_object_get(json_object_get(plan, "decl"), "authority"), "auth", auth);
@@ -73,7 +74,8 @@ static bool follow_auth(struct run *r, const struct decl *now, struct err *e)
 static bool join_consumer(struct run *r, const struct decl *now, size_t at, const struct rb_now *t, struct err *e)
 {
 	json_t *one = json_array_get(json_object_get(now->json, "consumers"), at);
-	AUTO_JSON *plan = json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
+	AUTO_JSON *plan =
+		json_parse(r->rotation.plan, strlen(r->rotation.plan), JSON_DEPTH_MAX, "a plan in the state", e);
 	if (!plan)
 		return false;
 	uint16_t index = (uint16_t)r->decl.n_consumers;
@@ -114,7 +116,8 @@ static bool follow_declaration(struct run *r, struct err *e)
 {
 	struct decl now = { 0 };
 	size_t at;
-	AUTO_JSON *j = json_parse(r->secret.decl, strlen(r->secret.decl), JSON_DEPTH_MAX, "a declaration in the state", e);
+	AUTO_JSON *j =
+		json_parse(r->secret.decl, strlen(r->secret.decl), JSON_DEPTH_MAX, "a declaration in the state", e);
 	if (!j || !decl_parse(j, &now, e))
 		return false;
 	struct rb_now t = engine_run_now(r);
@@ -159,7 +162,8 @@ bool engine_follow(struct run *r, struct err *e)
 	}
 	state_secret_clear(&r->secret);
 	r->secret = s;
-	return follow_declaration(r, e) && (engine_targets(r) || err_set(e, ERR_FAILED, "the kind 'command' is not there"));
+	return follow_declaration(r, e) &&
+	       (engine_targets(r) || err_set(e, ERR_FAILED, "the kind 'command' is not there"));
 }
 
 /* Takes an unfinished rotation up: lease first, then everything is read again under it. */
@@ -182,7 +186,8 @@ static bool take_up(struct run *r, struct err *e)
 			rb_release(&r->rb);
 			r->rb.flush = true;
 		} else {
-			err_set(e, ERR_REFUSED, "rotation '%s' of '%s' cannot be undone any more", r->rotation.id, r->secret.id);
+			err_set(e, ERR_REFUSED, "rotation '%s' of '%s' cannot be undone any more", r->rotation.id,
+			        r->secret.id);
 			return err_hint(e, "rotor rotate --continue %s", r->secret.id);
 		}
 	}
@@ -210,7 +215,8 @@ struct run *engine_hurry(struct engine *en, const struct state_rotation *rot, ui
 	r->rb.force = en->opts->force;
 	r->hurried = true;
 	if (!rb_hurry(&r->rb)) {
-		err_set(e, ERR_REFUSED, "version %u of '%s' cannot be revoked yet: a consumer's receipt is missing", version, rot->secret);
+		err_set(e, ERR_REFUSED, "version %u of '%s' cannot be revoked yet: a consumer's receipt is missing",
+		        version, rot->secret);
 		err_hint(e, "rotor status %s; --force --reason TEXT does it all the same", rot->secret);
 		goto undo;
 	}
@@ -239,7 +245,12 @@ void engine_start(struct engine *en, const char *id, enum run_mode mode)
 	struct run *r = engine_run_new(en, id, mode, &e);
 	if (!r) {
 		r = mem_alloc(sizeof *r);
-		*r = (struct run){ .engine = en, .lease = -1, .err = e, .exit = e.code, .status = RUN_ENDED, .manual = json_object() };
+		*r = (struct run){ .engine = en,
+			           .lease = -1,
+			           .err = e,
+			           .exit = e.code,
+			           .status = RUN_ENDED,
+			           .manual = json_object() };
 		engine_add(en, r);
 		return;
 	}
@@ -253,7 +264,9 @@ void engine_start(struct engine *en, const char *id, enum run_mode mode)
 	}
 	if (unfinished && en->opts->fresh && mode == RUN_START) {
 		err_set(&r->err, ERR_REFUSED, "'%s' has an unfinished rotation '%s'", id, r->rotation.id);
-		err_hint(&r->err, "rotor rotate --abort %s, then rotate again; or continue it: rotor rotate --continue %s", id, id);
+		err_hint(&r->err,
+		         "rotor rotate --abort %s, then rotate again; or continue it: rotor rotate --continue %s", id,
+		         id);
 	} else if (!unfinished && (mode == RUN_CONTINUE || mode == RUN_ABORT)) {
 		err_set(&r->err, ERR_USAGE, "'%s' has no unfinished rotation", id);
 		err_hint(&r->err, "rotor status");

@@ -36,7 +36,8 @@ bool engine_targets(struct run *r)
 	json_put_str(authority, "probe_query", d->policy.probe_query);
 	target(r, d->authority.kind, authority, d->authority.auth, d->authority.name);
 	for (size_t i = 0; i < d->n_stores; i++)
-		target(r, d->stores[i].kind, json_copy((json_t *)d->stores[i].params), d->stores[i].auth, d->stores[i].name);
+		target(r, d->stores[i].kind, json_copy((json_t *)d->stores[i].params), d->stores[i].auth,
+		       d->stores[i].name);
 	for (size_t i = 0; i < d->n_consumers; i++)
 		target(r, d->consumers[i].t.kind, json_copy((json_t *)d->consumers[i].t.params), d->consumers[i].t.auth,
 		       d->consumers[i].t.name);
@@ -44,12 +45,14 @@ bool engine_targets(struct run *r)
 	for (size_t i = 0; i < d->n_consumers; i++)
 		for (size_t k = 0; k < d->consumers[i].n_confirms; k++)
 			if (d->consumers[i].confirms[k].kind == DECL_CONFIRM_COMMAND)
-				target(r, command, command_params(d->consumers[i].confirms[k].argv, "receipt"), NULL, d->consumers[i].t.name);
+				target(r, command, command_params(d->consumers[i].confirms[k].argv, "receipt"), NULL,
+				       d->consumers[i].t.name);
 	for (size_t i = 0; i < d->n_consumers; i++) {
 		size_t k;
 		json_t *h;
 		json_array_foreach((json_t *)(r->gone[i] ? NULL : d->consumers[i].health), k, h)
-			target(r, command, command_params(json_object_get(h, "command"), "receipt"), NULL, d->consumers[i].t.name);
+			target(r, command, command_params(json_object_get(h, "command"), "receipt"), NULL,
+			       d->consumers[i].t.name);
 	}
 	return command != NULL;
 }
@@ -60,7 +63,8 @@ void engine_targets_start(struct run *r)
 	struct err ignored; /* the call that needs it says so */
 	size_t n = 1 + r->decl.n_stores + r->decl.n_consumers;
 	for (size_t i = 0; i < n && i < STARTED_BEFORE; i++)
-		if (!r->targets[i].helper && !helper_start(r->targets[i].kind->name, r->lease, &r->targets[i].helper, &ignored))
+		if (!r->targets[i].helper &&
+		    !helper_start(r->targets[i].kind->name, r->lease, &r->targets[i].helper, &ignored))
 			return;
 }
 
@@ -125,8 +129,8 @@ static bool read_credential(int fd, const char *what, struct fields **ret, struc
 	return true;
 }
 
-/* A pipe can be read once: what it gave is kept for the whole command. Only what the caller handed over is read: rotor's
- * own descriptors close on exec. */
+/* A pipe can be read once: what it gave is kept for the whole command. Only what the caller handed over is read:
+ * rotor's own descriptors close on exec. */
 static bool credential_of_fd(struct engine *en, int fd, struct fields **ret, struct err *e)
 {
 	char what[32];
@@ -158,7 +162,8 @@ static bool credential_of_secret(struct run *r, const char *id, struct fields **
 	AUTO_FREE struct state_version *all = NULL;
 	size_t n = 0;
 	uint32_t version = found ? s.version : 0;
-	/* while a single slot changes hands nothing is current: what is being given out is what the authority accepts */
+	/* while a single slot changes hands nothing is current: what is being given out is what the authority accepts
+	 */
 	if (found && !version && state_versions(st, s.row, &all, &n, e))
 		for (size_t i = 0; i < n; i++)
 			version = all[i].state == STATE_PENDING ? all[i].n : version;
@@ -176,7 +181,9 @@ static bool credential(struct run *r, const json_t *ref, struct fields **ret, st
 	if (id)
 		return credential_of_secret(r, id, ret, e);
 	if (json_bool(ref, "self")) {
-		*ret = fields_copy(r->calling->auth_at % 2 && r->new_value ? r->new_value : r->old_value ? r->old_value : r->new_value);
+		*ret = fields_copy(r->calling->auth_at % 2 && r->new_value ? r->new_value :
+		                   r->old_value                            ? r->old_value :
+		                                                             r->new_value);
 		return *ret || err_set(e, ERR_FAILED, "'%s' has no current version to log in with", r->secret.id);
 	}
 	if (!path)
@@ -185,8 +192,9 @@ static bool credential(struct run *r, const json_t *ref, struct fields **ret, st
 	if (fd < 0)
 		return err_sys(e, ERR_FAILED, errno, "cannot open the credential '%s'", path);
 	struct stat st;
-	bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read_credential(fd, path, ret, e)
-	                                                    : err_set(e, ERR_FAILED, "the credential '%s' is not a regular file", path);
+	bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ?
+	                  read_credential(fd, path, ret, e) :
+	                  err_set(e, ERR_FAILED, "the credential '%s' is not a regular file", path);
 	close(fd);
 	return ok;
 }
@@ -291,7 +299,9 @@ void engine_target_fetched(struct run *r, const struct helper_answer *a)
 void engine_target_opened(struct run *r, const struct helper_answer *a)
 {
 	struct run_target *t = r->calling;
-	size_t several = auth_count(t) > 1 || (auth_count(t) && json_bool(json_array_get(t->auth, 0), "self")) ? 2 * auth_count(t) : 0;
+	size_t several = auth_count(t) > 1 || (auth_count(t) && json_bool(json_array_get(t->auth, 0), "self")) ?
+	                         2 * auth_count(t) :
+	                         0;
 	bool refused = a->rc == KIND_PERMANENT;
 	if (refused && several && ++t->auth_at < several) {
 		engine_target_close(t);

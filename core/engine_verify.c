@@ -1,5 +1,5 @@
-/* verify: is the world as the state says? Current accepted, revoked refused, stores and consumers agree, nothing overdue,
- * nothing foreign. Looks only. */
+/* verify: is the world as the state says? Current accepted, revoked refused, stores and consumers agree, nothing
+ * overdue, nothing foreign. Looks only. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@ struct verify { /* what one call of engine_verify found */
 
 static struct verify report;
 
-static void find(const struct run *r, const char *severity, const char *check, uint32_t version, const char *fmt, ...) PRINTF(5, 6);
+static void find(const struct run *r, const char *severity, const char *check, uint32_t version, const char *fmt, ...)
+	PRINTF(5, 6);
 static void find(const struct run *r, const char *severity, const char *check, uint32_t version, const char *fmt, ...)
 {
 	char text[512];
@@ -27,8 +28,9 @@ static void find(const struct run *r, const char *severity, const char *check, u
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	report.error |= strcmp(severity, "error") == 0;
-	json_array_append_new(report.findings, json_pack("{s:s?,s:o,s:s,s:s,s:s}", "secret", r ? r->secret.id : NULL, "version",
-		version ? json_integer(version) : json_null(), "severity", severity, "check", check, "message", text));
+	json_array_append_new(report.findings, json_pack("{s:s?,s:o,s:s,s:s,s:s}", "secret", r ? r->secret.id : NULL,
+	                                                 "version", version ? json_integer(version) : json_null(),
+	                                                 "severity", severity, "check", check, "message", text));
 }
 
 /* ---- what the state alone tells */
@@ -44,7 +46,8 @@ static void schedule(struct run *r)
 	}
 	int64_t age = r->secret.rotated_at >= 0 ? now - r->secret.rotated_at : -1;
 	if (p->max_age >= 0 && age > p->max_age)
-		find(r, "error", "max-age", r->secret.version, "it is %s old, max_age is passed: rotor rotate %s", clock_span(age, span), r->secret.id);
+		find(r, "error", "max-age", r->secret.version, "it is %s old, max_age is passed: rotor rotate %s",
+		     clock_span(age, span), r->secret.id);
 	else if (r->secret.due_at >= 0 && r->secret.due_at < now)
 		find(r, "warning", "overdue", r->secret.version, "it has been due for %s: rotor rotate %s",
 		     clock_span(now - r->secret.due_at, span), r->secret.id);
@@ -59,7 +62,8 @@ static void rotation(struct run *r)
 		return;
 	r->stored = found && rot.ended < 0; /* consumers are between two versions: neither is wrong */
 	if (found && rot.ended < 0 && strcmp(rot.state, "held") == 0)
-		find(r, "error", "held", rot.version, "rotation %s is held: %s", rot.id, rot.held_because ? rot.held_because : "");
+		find(r, "error", "held", rot.version, "rotation %s is held: %s", rot.id,
+		     rot.held_because ? rot.held_because : "");
 	state_rotation_clear(&rot);
 }
 
@@ -134,20 +138,25 @@ static void begin(struct run *r)
 /* Every declared role bears the mark that the state would have written. */
 static void check_item(struct run *r, const json_t *item)
 {
-	const char *handle = json_str(item, "handle"), *home = json_str(item, "mark_home"), *state = json_str(item, "mark_state");
+	const char *handle = json_str(item, "handle"), *home = json_str(item, "mark_home"),
+		   *state = json_str(item, "mark_state");
 	int64_t version = json_int(item, "mark_version", -1), login = json_int(item, "can_login", -1);
-	bool marked = home && *home, ours = marked && strcmp(home, r->engine->home->id) == 0, held = state && strcmp(state, "held") == 0;
-	bool current = r->new.n && handle && strcmp(handle, r->new.handle) == 0;
+	bool marked = home && *home, ours = marked && strcmp(home, r->engine->home->id) == 0,
+	     held = state && strcmp(state, "held") == 0;
+	bool current = r->new.n &&handle &&strcmp(handle, r->new.handle) == 0;
 	if (!handle)
 		return;
 	if (marked && !ours && held)
 		find(r, "error", "foreign", 0, "'%s' is marked by another home", handle);
 	else if (current && r->new.rotation[0] && (!ours || version != (int64_t)r->new.n))
-		find(r, "error", "foreign", r->new.n, "'%s' does not bear the mark of version %u: somebody else changed it", handle, r->new.n);
+		find(r, "error", "foreign", r->new.n,
+		     "'%s' does not bear the mark of version %u: somebody else changed it", handle, r->new.n);
 	else if (!current && ours && !held && login > 0)
-		find(r, "error", "revoked-accepted", (uint32_t)(version > 0 ? version : 0), "'%s' is free by its mark, but can log in", handle);
+		find(r, "error", "revoked-accepted", (uint32_t)(version > 0 ? version : 0),
+		     "'%s' is free by its mark, but can log in", handle);
 	if (current && login == 0)
-		find(r, "error", "current-suspended", r->new.n, "'%s' holds the current version and cannot log in", handle);
+		find(r, "error", "current-suspended", r->new.n, "'%s' holds the current version and cannot log in",
+		     handle);
 }
 
 static void check_list(struct run *r, const json_t *body)
@@ -162,7 +171,8 @@ static void check_list(struct run *r, const json_t *body)
 		check_item(r, item);
 	}
 	if (!there)
-		find(r, "error", "gone", r->new.n, "'%s', which holds the current version, is not there any more", r->new.handle);
+		find(r, "error", "gone", r->new.n, "'%s', which holds the current version, is not there any more",
+		     r->new.handle);
 }
 
 static void check_target(struct run *r, const json_t *body)
@@ -170,7 +180,8 @@ static void check_target(struct run *r, const json_t *body)
 	const char *name = r->targets[1 + r->plan.at].name, *seen = json_str(body, "seen");
 	bool has = seen && (strcmp(seen, "current") == 0 || strcmp(seen, "held") == 0);
 	if (!has)
-		find(r, "error", "lacks-current", r->new.n, "%s does not hold the current version (%s): rotor push %s --consumer %s", name,
+		find(r, "error", "lacks-current", r->new.n,
+		     "%s does not hold the current version (%s): rotor push %s --consumer %s", name,
 		     seen ? seen : "no answer", r->secret.id, name);
 }
 
@@ -180,7 +191,8 @@ static void answer(struct run *r, const struct helper_answer *a)
 	const char *where = r->plan.phase == AUTH_TARGETS ? r->targets[1 + r->plan.at].name : r->decl.authority.name;
 	if (a->rc != KIND_OK) {
 		report.unreachable |= later;
-		find(r, later ? "unreachable" : "error", later ? "unreachable" : "failed", 0, "%s: %s", where, a->error.message);
+		find(r, later ? "unreachable" : "error", later ? "unreachable" : "failed", 0, "%s: %s", where,
+		     a->error.message);
 	}
 	switch (r->plan.phase) {
 	case AUTH_LIST:
@@ -195,7 +207,8 @@ static void answer(struct run *r, const struct helper_answer *a)
 		break;
 	case AUTH_CURRENT:
 		if (a->rc == KIND_OK && kind_login_parse(json_str(a->body, "login")) != KIND_ACCEPTED)
-			find(r, "error", "current-refused", r->new.n, "endpoint %u refuses the current version", r->plan.at);
+			find(r, "error", "current-refused", r->new.n, "endpoint %u refuses the current version",
+			     r->plan.at);
 		to(r, AUTH_CURRENT, r->plan.at + 1);
 		break;
 	default:
@@ -214,15 +227,18 @@ static void swap(void)
 	char line[256], name[128], key[128];
 	FILE *f = fopen("/proc/swaps", "re");
 	while (f && fgets(line, sizeof line, f)) {
-		if (sscanf(line, "%127s", name) != 1 || strcmp(name, "Filename") == 0 || strncmp(name, "/dev/zram", 9) == 0)
+		if (sscanf(line, "%127s", name) != 1 || strcmp(name, "Filename") == 0 ||
+		    strncmp(name, "/dev/zram", 9) == 0)
 			continue;
-		snprintf(key, sizeof key, "/sys/class/block/%.60s/dm/uuid", strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
+		snprintf(key, sizeof key, "/sys/class/block/%.60s/dm/uuid",
+		         strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
 		FILE *dm = fopen(key, "re");
 		bool crypt = dm && fgets(key, sizeof key, dm) && strncmp(key, "CRYPT-", 6) == 0;
 		if (dm)
 			fclose(dm);
 		if (!crypt)
-			find(NULL, "warning", "swap", 0, "swap on '%s' is not encrypted: what client libraries buffer may reach it", name);
+			find(NULL, "warning", "swap", 0,
+			     "swap on '%s' is not encrypted: what client libraries buffer may reach it", name);
 	}
 	if (f)
 		fclose(f);
@@ -234,7 +250,8 @@ static bool home_itself(struct home *h, struct err *e)
 	if (!audit_verify(h, &a, e))
 		return false;
 	if (a.problem[0])
-		find(NULL, "error", "log", 0, "the log is wrong at %llu: %s", (unsigned long long)a.problem_at, a.problem);
+		find(NULL, "error", "log", 0, "the log is wrong at %llu: %s", (unsigned long long)a.problem_at,
+		     a.problem);
 	if (h->trust != HOME_TRUSTED)
 		find(NULL, "error", "home", 0, "%s", h->why);
 	swap();
@@ -277,7 +294,8 @@ static bool secrets(struct home *h, const struct engine_opts *o, const char *con
 	return ok;
 }
 
-int engine_verify(struct home *h, const char *const ids[], size_t n, const struct engine_opts *o, json_t **ret, struct err *e)
+int engine_verify(struct home *h, const char *const ids[], size_t n, const struct engine_opts *o, json_t **ret,
+                  struct err *e)
 {
 	struct ids all = { 0 };
 	struct state_select any = { .due_before = -1, .expiring_before = -1, .limit = -1 };

@@ -49,7 +49,8 @@ static struct field *find(const struct fields *f, const char *name)
 bool fields_set(struct fields *f, const char *name, const char *value, size_t len, struct err *e)
 {
 	if (!fields_name_ok(name))
-		return err_set(e, ERR_USAGE, "'%s' is no name of a field: lower case letters, digits, '_' and '-'", name);
+		return err_set(e, ERR_USAGE, "'%s' is no name of a field: lower case letters, digits, '_' and '-'",
+		               name);
 	if (len > FIELDS_VALUE_MAX)
 		return err_set(e, ERR_USAGE, "field '%s' is larger than %zu bytes", name, FIELDS_VALUE_MAX);
 	if (!utf8_text(value, len))

@@ -18,7 +18,8 @@ void fields_free(struct fields *);                 /* wipes; takes NULL */
 void fields_auto(struct fields **);
 #define AUTO_FIELDS __attribute__((cleanup(fields_auto))) struct fields
 
-/* Sets or replaces. ERR_USAGE on a bad name, a bad or too long value, too many fields. The error never shows the value. */
+/* Sets or replaces. ERR_USAGE on a bad name, a bad or too long value, too many fields. The error never shows the value.
+ */
 bool fields_set(struct fields *, const char *name, const char *value, size_t len, struct err *) MUST_CHECK;
 /* NUL-terminated, borrowed until the next change; NULL when absent. `ret_len` may be NULL. */
 const char *fields_get(const struct fields *, const char *name, size_t *ret_len);

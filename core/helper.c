@@ -39,8 +39,9 @@ bool helper_start(const char *kind, int lease, struct helper **ret, struct err *
 		return err_sys(e, ERR_TEMPORARY, errno, "cannot make a socket for a helper of kind '%s'", kind);
 	AUTO_FREE char *name = mem_dup("rotor-helper"), *which = mem_dup(kind);
 	char *argv[] = { name, which, NULL }, *env[] = { NULL };
-	const struct child_fd fds[] = { { -1, 0 }, { -1, 1 }, { -1, 2 }, { pair[1], HELPER_FD },
-		{ lease, HELPER_LEASE } };
+	const struct child_fd fds[] = {
+		{ -1, 0 }, { -1, 1 }, { -1, 2 }, { pair[1], HELPER_FD }, { lease, HELPER_LEASE }
+	};
 	pid_t pid = -1;
 	bool ok = child_spawn("/proc/self/exe", argv, env, fds, lease >= 0 ? 5 : 4, &pid, e);
 	close(pair[1]);
@@ -49,8 +50,9 @@ bool helper_start(const char *kind, int lease, struct helper **ret, struct err *
 		return err_prefix(e, "helper of kind '%s'", kind);
 	}
 	struct helper *h = mem_alloc(sizeof *h);
-	*h = (struct helper){ .kind = mem_dup(kind), .pid = pid, .fd = pair[0], .in = BUF_INIT(HELPER_LINE_MAX),
-		.deadline = -1 };
+	*h = (struct helper){
+		.kind = mem_dup(kind), .pid = pid, .fd = pair[0], .in = BUF_INIT(HELPER_LINE_MAX), .deadline = -1
+	};
 	*ret = h;
 	return true;
 }
@@ -206,8 +208,9 @@ static bool plan_fits(const json_t *body)
 static bool items_fit(const json_t *items)
 {
 	static const char *const texts[] = { "tag", "mark", "mark_home", "mark_state" };
-	static const char *const numbers[] = { "mark_version", "created", "used", "sessions", "can_login",
-		"has_value" };
+	static const char *const numbers[] = {
+		"mark_version", "created", "used", "sessions", "can_login", "has_value"
+	};
 	size_t i;
 	json_t *item;
 	if (!json_is_array(items))

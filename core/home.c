@@ -21,9 +21,9 @@
 #define ADOPT "rotor home adopt --reason TEXT"
 
 const struct schema_key home_config_keys[] = {
-    {.name = "origin", .type = SCHEMA_STRING, .help = "the log's name, as it was made by init"},
-    {.name = "machine", .type = SCHEMA_ENUM, .allowed = "any", .help = "any: the home may move between machines"},
-    {0},
+	{ .name = "origin", .type = SCHEMA_STRING, .help = "the log's name, as it was made by init" },
+	{ .name = "machine", .type = SCHEMA_ENUM, .allowed = "any", .help = "any: the home may move between machines" },
+	{ 0 },
 };
 
 char *home_path(const char *dir, const char *name)
@@ -105,15 +105,15 @@ static bool check_folder(const char *dir, struct err *e)
 	struct stat st;
 	if (stat(dir, &st) != 0) {
 		err_sys(e, ERR_USAGE, errno, "there is no home at '%s'", dir);
-		return errno == ENOENT
-			   ? err_hint(e, "make one with `rotor init`, or name one with -C DIR or ROTOR_HOME")
-			   : false;
+		return errno == ENOENT ?
+		               err_hint(e, "make one with `rotor init`, or name one with -C DIR or ROTOR_HOME") :
+		               false;
 	}
 	if (!S_ISDIR(st.st_mode))
 		return err_set(e, ERR_USAGE, "'%s' is not a folder", dir);
 	if (st.st_uid != geteuid()) {
 		err_set(e, ERR_REFUSED, "'%s' belongs to user id %u, not to %u", dir, (unsigned)st.st_uid,
-			(unsigned)geteuid());
+		        (unsigned)geteuid());
 		return err_hint(e, "run rotor as the user who owns the home");
 	}
 	if (st.st_mode & 022) {
@@ -136,10 +136,10 @@ static bool check_member(const char *dir, const char *name, bool folder, struct 
 		err_sys(e, ERR_REFUSED, errno, "cannot use '%s'", path);
 		/* An empty one will do: it only says who holds what now. */
 		return strcmp(name, "lock") == 0 ? err_hint(e,
-							    "copy it back from a backup of the home, or make an empty "
-							    "one: install -m 600 /dev/null '%s'",
-							    path)
-						 : err_hint(e, "copy it back from a backup of the home");
+		                                            "copy it back from a backup of the home, or make an empty "
+		                                            "one: install -m 600 /dev/null '%s'",
+		                                            path) :
+		                                   err_hint(e, "copy it back from a backup of the home");
 	}
 	if (folder ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
 		return err_set(e, ERR_REFUSED, "'%s' is not a %s", path, folder ? "folder" : "regular file");
@@ -174,7 +174,7 @@ static bool read_key(int fd, const char *path, unsigned char seed[32], struct er
 	}
 	ssize_t n = read(fd, hex, sizeof hex - 1);
 	bool ok = n >= 64 && (hex[64] == '\n' || hex[64] == '\0') &&
-		  sodium_hex2bin(seed, 32, hex, 64, NULL, &len, NULL) == 0 && len == 32;
+	          sodium_hex2bin(seed, 32, hex, 64, NULL, &len, NULL) == 0 && len == 32;
 	sodium_memzero(hex, sizeof hex);
 	if (!ok) {
 		err_set(e, ERR_REFUSED, "'%s' does not hold a key", path);
@@ -276,8 +276,8 @@ static bool judge_checkpoint(struct home *h, const struct buf *note)
 		return false;
 	if (seen.size > head.size) {
 		distrust(h, HOME_RESTORED,
-			 "the state is older than its own record: it ends at log size %llu, audit/checkpoint at %llu",
-			 (unsigned long long)head.size, (unsigned long long)seen.size);
+		         "the state is older than its own record: it ends at log size %llu, audit/checkpoint at %llu",
+		         (unsigned long long)head.size, (unsigned long long)seen.size);
 		return true;
 	}
 	struct tlog_checkpoint same;
@@ -285,8 +285,8 @@ static bool judge_checkpoint(struct home *h, const struct buf *note)
 	    !state_head_open(h->state, then, false, &same, NULL) ||
 	    memcmp(&same.root, &seen.root, sizeof same.root) != 0 || strcmp(same.origin, seen.origin) != 0)
 		distrust(h, HOME_RESTORED,
-			 "the state has another history than its own record: audit/checkpoint at log size %llu differs",
-			 (unsigned long long)seen.size);
+		         "the state has another history than its own record: audit/checkpoint at log size %llu differs",
+		         (unsigned long long)seen.size);
 	return true;
 }
 
@@ -301,7 +301,7 @@ static void judge_place(struct home *h)
 		distrust(h, HOME_CLONED, "the home was made on another machine (id %.12s, here %.12s)", machine, here);
 	if (!uid || strcmp(uid, owner) != 0)
 		distrust(h, HOME_OTHER_OWNER, "the home was made by user id %.15s, not by %s", uid ? uid : "unknown",
-			 owner);
+		         owner);
 }
 
 static bool same_vkey(const struct home *h)
@@ -325,7 +325,7 @@ static void judge(struct home *h, enum home_need need, const struct buf *note)
 	/* A trusted one is made anew; that of a restored home is what shows that it is one. */
 	bool done = need != HOME_READ && h->trust == HOME_TRUSTED && state_derive(h->state, NULL);
 	snprintf(h->warning, sizeof h->warning, "'audit/%s' was missing or unreadable; %s", name,
-		 done ? "it was made anew from the state" : "the next command that changes something makes it anew");
+	         done ? "it was made anew from the state" : "the next command that changes something makes it anew");
 }
 
 static bool open_parts(struct home *h, enum home_need need, struct err *e)
@@ -353,7 +353,7 @@ static bool open_parts(struct home *h, enum home_need need, struct err *e)
 
 bool home_open(const char *dir, enum home_need need, struct home *ret, struct err *e)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	if (!check_folder(dir, e))
 		return false;
 	h.dir = realpath(dir, NULL);
@@ -377,7 +377,7 @@ void home_close(struct home *h)
 		lock_close(h->lock);
 	json_decref(h->config);
 	free(h->dir);
-	*h = (struct home){0};
+	*h = (struct home){ 0 };
 }
 
 /* ---- adopting */
@@ -389,7 +389,7 @@ static char *next_origin(struct home *h, const char *seen)
 	AUTO_FREE char *base = old ? mem_dupn(old, strcspn(old, "\n")) : mem_dup(now);
 	size_t len = strlen(base);
 	long n = 1;
-	const char *names[] = {now, seen};
+	const char *names[] = { now, seen };
 	for (size_t i = 0; i < 2; i++) {
 		if (strncmp(names[i], base, len) != 0 || names[i][len] != '/')
 			continue;
@@ -406,7 +406,7 @@ static char *last_known(struct home *h, struct tlog_checkpoint *seen)
 	struct tlog_checkpoint head;
 	AUTO_FREE char *path = home_path(h->dir, "audit/checkpoint");
 	AUTO_BUF note = BUF_INIT(TLOG_NOTE_MAX);
-	*seen = (struct tlog_checkpoint){0};
+	*seen = (struct tlog_checkpoint){ 0 };
 	if (!state_head(h->state, NULL, &head, NULL))
 		return NULL;
 	if (!read_small(path, &note) || !state_head_open(h->state, note.data, true, seen, NULL) ||
@@ -429,11 +429,11 @@ static bool adopt_here(struct home *h, const char *reason, struct err *e)
 		snprintf(here, sizeof here, "any");
 	snprintf(owner, sizeof owner, "%u", (unsigned)geteuid());
 	struct state_leaf leaf = {
-	    .act = "home.adopt",
-	    .reason = reason,
-	    .receipt = receipt,
-	    .outcome = "done",
-	    .policy_max_age = -1,
+		.act = "home.adopt",
+		.reason = reason,
+		.receipt = receipt,
+		.outcome = "done",
+		.policy_max_age = -1,
 	};
 	return state_origin_set(h->state, origin, e) && state_meta_set(h->state, "machine", here, e) &&
 	       state_meta_set(h->state, "owner", owner, e) &&

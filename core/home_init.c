@@ -68,10 +68,26 @@ static bool there(const char *dir, const char *name)
 
 /* What init makes; what is in a folder comes before it. The mark goes last, so that even this can be killed. */
 static const char *const parts[] = {
-    "audit/checkpoint.new", "audit/checkpoint", "audit/vkey.new",   "audit/vkey",   "audit",
-    "state.db",		    "state.db-wal",	"state.db-shm",	    "state.db.new", "state.db.new-journal",
-    "state.db.new-wal",	    "state.db.new-shm", "keys/log.key",	    "keys/kek",	    "keys/log.fp",
-    "keys/find.fp",	    "keys",		"lock",		    "config.yaml",  UNFINISHED,
+	"audit/checkpoint.new",
+	"audit/checkpoint",
+	"audit/vkey.new",
+	"audit/vkey",
+	"audit",
+	"state.db",
+	"state.db-wal",
+	"state.db-shm",
+	"state.db.new",
+	"state.db.new-journal",
+	"state.db.new-wal",
+	"state.db.new-shm",
+	"keys/log.key",
+	"keys/kek",
+	"keys/log.fp",
+	"keys/find.fp",
+	"keys",
+	"lock",
+	"config.yaml",
+	UNFINISHED,
 };
 
 /* After a failure, or from an init that was killed. */
@@ -179,15 +195,16 @@ static char *quoted(const char *text)
 static bool make_config(const char *dir, const char *origin, struct err *e)
 {
 	AUTO_FREE char *name = quoted(origin);
-	AUTO_FREE char *text = mem_printf(
-	    "# Settings of this home.\n"
-	    "\n"
-	    "# The name of its log and of the key that signs it (audit/vkey). It was fixed when the home was made.\n"
-	    "origin: %s\n"
-	    "\n"
-	    "# A home that moves between machines, as on CI runners, is otherwise refused as a copy.\n"
-	    "# machine: any\n",
-	    name);
+	AUTO_FREE char *text =
+		mem_printf("# Settings of this home.\n"
+	                   "\n"
+	                   "# The name of its log and of the key that signs it (audit/vkey). It was fixed when the "
+	                   "home was made.\n"
+	                   "origin: %s\n"
+	                   "\n"
+	                   "# A home that moves between machines, as on CI runners, is otherwise refused as a copy.\n"
+	                   "# machine: any\n",
+	                   name);
 	return put_file(dir, "config.yaml", text, e);
 }
 
@@ -203,12 +220,12 @@ static bool make_state(const char *dir, const char *origin, struct err *e)
 	ulid_new(id);
 	home_machine(machine);
 	struct state_birth birth = {
-	    .home = id,
-	    .origin = origin,
-	    .machine = machine,
-	    .wrapped = wrapped,
-	    .wrapped_len = len,
-	    .log_sk = sk,
+		.home = id,
+		.origin = origin,
+		.machine = machine,
+		.wrapped = wrapped,
+		.wrapped_len = len,
+		.log_sk = sk,
 	};
 	bool ok = sync_folder(keys, e) && state_create(db, &birth, e);
 	arena_free(sk);

@@ -18,7 +18,8 @@ static json_t *document(json_t **ret_secrets)
 
 static bool secret_json(const struct state_secret *s, json_t **ret, struct err *e)
 {
-	json_t *labels = s->labels ? json_parse(s->labels, strlen(s->labels), JSON_DEPTH_MAX, "labels", e) : json_object();
+	json_t *labels =
+		s->labels ? json_parse(s->labels, strlen(s->labels), JSON_DEPTH_MAX, "labels", e) : json_object();
 	if (!labels)
 		return err_prefix(e, "'%s'", s->id);
 	json_t *j = json_object();
@@ -61,8 +62,13 @@ static bool record_reveal(struct home *home, const char *id, const struct state_
 		return false;
 	bool ok = true;
 	for (size_t i = 0; i < n && ok; i++) {
-		struct state_leaf leaf = { .op = op, .act = "inventory.show", .secret = id, .version = v[i].n,
-			.outcome = "done", .handle = v[i].handle[0] ? v[i].handle : NULL, .policy_max_age = -1 };
+		struct state_leaf leaf = { .op = op,
+			                   .act = "inventory.show",
+			                   .secret = id,
+			                   .version = v[i].n,
+			                   .outcome = "done",
+			                   .handle = v[i].handle[0] ? v[i].handle : NULL,
+			                   .policy_max_age = -1 };
 		ok = !v[i].has_value || state_log(home->state, &leaf, e);
 	}
 	ok = ok && state_commit(home->state, e);

@@ -30,7 +30,7 @@ void inventory_free(char **ids, size_t n);
 
 struct inventory_list_opts {
 	bool due;
-	int64_t expiring_ms;   /* -1: any */
+	int64_t expiring_ms; /* -1: any */
 };
 /* {"format":1,"secrets":[...]} of design section 3; n == 0: all. Values never: see show. */
 int inventory_list(struct home *, const char *const selectors[], size_t n, const struct inventory_list_opts *,

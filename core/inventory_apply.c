@@ -13,11 +13,11 @@ struct apply {
 	struct home *home;
 	const char *const *files;
 	size_t n_files;
-	char **sources;       /* where each file really is; "-" standard input */
+	char **sources; /* where each file really is; "-" standard input */
 	bool prune;
 	struct load *load;
-	json_t *declared;     /* object: the ids of `load` */
-	bool *leads_out;      /* one for each of `load` */
+	json_t *declared; /* object: the ids of `load` */
+	bool *leads_out;  /* one for each of `load` */
 	char op[ULID_SIZE];
 	json_t *changes;
 };
@@ -28,7 +28,8 @@ static bool find_sources(struct apply *a, struct err *e)
 	for (size_t i = 0; i < a->n_files; i++) {
 		if (strcmp(a->files[i], "-") == 0) {
 			if (a->prune)
-				return err_set(e, ERR_USAGE, "--prune compares with what the same files declared before: "
+				return err_set(e, ERR_USAGE,
+				               "--prune compares with what the same files declared before: "
 				               "standard input is never the same");
 			a->sources[i] = mem_dup("-");
 			continue;
@@ -88,8 +89,13 @@ static bool log_change(struct apply *a, const struct decl *d, const char *digest
 {
 	char policy[65];
 	decl_digest(json_object_get(d->json, "policy"), policy);
-	struct state_leaf leaf = { .op = a->op, .act = "inventory.apply", .secret = d->id, .receipt = digest,
-		.policy_digest = policy, .policy_max_age = d->policy.max_age, .outcome = "done" };
+	struct state_leaf leaf = { .op = a->op,
+		                   .act = "inventory.apply",
+		                   .secret = d->id,
+		                   .receipt = digest,
+		                   .policy_digest = policy,
+		                   .policy_max_age = d->policy.max_age,
+		                   .outcome = "done" };
 	return state_log(a->home->state, &leaf, e);
 }
 
@@ -100,8 +106,7 @@ static bool reschedule(struct apply *a, const struct state_secret *s, const stru
 	if (!s->version || from < 0 || s->due_at < 0)
 		return true;
 	int64_t due = policy_due(d->id, from, d->policy.rotate_every, d->policy.jitter);
-	return due == s->due_at ||
-	       state_secret_schedule(a->home->state, s->row, s->rotated_at, due, s->expires_at, e);
+	return due == s->due_at || state_secret_schedule(a->home->state, s->row, s->rotated_at, due, s->expires_at, e);
 }
 
 static bool remember_source(struct apply *a, const struct load_secret *s, struct err *e)
@@ -130,7 +135,8 @@ static bool frozen_decl(struct apply *a, const struct state_secret *s, json_t **
 		return true;
 	if (!state_rotation_get(a->home->state, s->id, &rot, &found, e))
 		return false;
-	AUTO_JSON *plan = found ? json_parse(rot.plan, strlen(rot.plan), JSON_DEPTH_MAX, "a plan in the state", e) : NULL;
+	AUTO_JSON *plan =
+		found ? json_parse(rot.plan, strlen(rot.plan), JSON_DEPTH_MAX, "a plan in the state", e) : NULL;
 	state_rotation_clear(&rot);
 	*ret = json_incref(json_object_get(plan, "decl"));
 	return plan || !found;
@@ -197,7 +203,9 @@ static void add_fault(const struct apply *a, const struct load_secret *s, const 
 		file++;
 	load->faults = mem_grow(load->faults, load->n_faults + 1, sizeof *load->faults);
 	load->faults[load->n_faults++] = (struct load_fault){ .text = mem_printf("%s:%d:1: %s", s->file, s->line, text),
-		.file = file, .line = (unsigned)s->line, .column = 1 };
+		                                              .file = file,
+		                                              .line = (unsigned)s->line,
+		                                              .column = 1 };
 }
 
 /* Loops within the files are the loader's; here are those that lead through secrets that the home had before. */
@@ -295,8 +303,13 @@ static void apply_clear(struct apply *a)
 int inventory_apply(struct home *home, const char *const files[], size_t n, bool dry, bool prune, struct load *faults,
                     json_t **ret, struct err *e)
 {
-	struct apply a = { .home = home, .files = files, .n_files = n, .prune = prune, .load = faults,
-		.declared = json_object(), .changes = json_array() };
+	struct apply a = { .home = home,
+		           .files = files,
+		           .n_files = n,
+		           .prune = prune,
+		           .load = faults,
+		           .declared = json_object(),
+		           .changes = json_array() };
 	ulid_new(a.op);
 	bool ok = find_sources(&a, e) && read_files(&a, e) && carry_out(&a, dry, e);
 	if (ok) {

@@ -51,8 +51,8 @@ bool inventory_forget_allowed(struct home *home, const struct state_secret *s, s
 		if (!only_here(&v[i], held_outside(decl)))
 			continue;
 		err_set(e, ERR_REFUSED, "the value of version %u of '%s' is kept only here", v[i].n, s->id);
-		return v[i].state == STATE_CURRENT ? err_hint(e, "declare a store for it and `rotor push %s`", s->id)
-		                                   : err_hint(e, "rotor revoke %s@%u", s->id, v[i].n);
+		return v[i].state == STATE_CURRENT ? err_hint(e, "declare a store for it and `rotor push %s`", s->id) :
+		                                     err_hint(e, "rotor revoke %s@%u", s->id, v[i].n);
 	}
 	return true;
 }
@@ -65,8 +65,14 @@ char *inventory_source_key(const char *id)
 bool inventory_forget_one(struct home *home, const struct state_secret *s, const char *op, const char *reason,
                           struct err *e)
 {
-	struct state_leaf leaf = { .op = op, .act = "inventory.forget", .secret = s->id, .version = s->version,
-		.reason = reason, .receipt = s->digest, .outcome = "done", .policy_max_age = -1 };
+	struct state_leaf leaf = { .op = op,
+		                   .act = "inventory.forget",
+		                   .secret = s->id,
+		                   .version = s->version,
+		                   .reason = reason,
+		                   .receipt = s->digest,
+		                   .outcome = "done",
+		                   .policy_max_age = -1 };
 	AUTO_FREE char *key = inventory_source_key(s->id);
 	return state_log(home->state, &leaf, e) && state_secret_forget(home->state, s->row, e) &&
 	       state_meta_set(home->state, key, NULL, e);

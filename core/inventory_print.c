@@ -21,9 +21,9 @@ struct row {
 
 struct rows {
 	int64_t now;
-	struct buf held;   /* the cells of the first rows, each with its NUL, until they are printed */
+	struct buf held; /* the cells of the first rows, each with its NUL, until they are printed */
 	size_t n_held;
-	bool measured;     /* the widths are settled */
+	bool measured; /* the widths are settled */
 	int width[COLUMNS];
 };
 
@@ -117,7 +117,8 @@ static bool take_row(void *arg, const struct state_secret *s, struct err *e)
 int inventory_print(struct home *home, const char *const selectors[], size_t n, const struct inventory_list_opts *opts,
                     struct err *e)
 {
-	static const struct row heading = { { "ID", "TYPE", "OWNER", "RISK", "PROVIDER", "VERSION", "DUE", "ROTATED" } };
+	static const struct row heading = { { "ID", "TYPE", "OWNER", "RISK", "PROVIDER", "VERSION", "DUE",
+		                              "ROTATED" } };
 	struct rows t = { .now = clock_wall(), .held = BUF_INIT((AHEAD + 1) * sizeof(struct row)) };
 	if (isatty(STDOUT_FILENO)) /* scripts and completion read the first column */
 		hold(&t, &heading);

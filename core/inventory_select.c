@@ -15,11 +15,11 @@ struct label {
 };
 
 struct selector {
-	char text[SELECTOR_MAX + 1];  /* cut into its terms, which the rest points into */
+	char text[SELECTOR_MAX + 1]; /* cut into its terms, which the rest points into */
 	struct state_select ask;
 	struct label more[LABELS_MAX]; /* labels behind the first: the state is asked for one */
 	size_t n_more;
-	bool exact;                    /* one id and nothing else */
+	bool exact; /* one id and nothing else */
 };
 
 static bool take_once(const char **at, const char *name, const char *value, struct err *e)
@@ -85,7 +85,7 @@ static bool take_term(struct selector *s, char *term, struct err *e)
 	if (!decl_id_ok(term) && !glob_ok(term)) {
 		err_set(e, ERR_USAGE, "'%s' is no selector", term);
 		return err_hint(e, "an id, a glob such as 'prod/*', or owner=, risk=, type=, provider=, LABEL=VALUE, "
-		                "joined by commas");
+		                   "joined by commas");
 	}
 	if (s->ask.id)
 		return err_set(e, ERR_USAGE, "selector names two ids: separate them by a space, not by a comma");
@@ -126,8 +126,9 @@ static bool filter_one(void *arg, const struct state_secret *secret, struct err 
 {
 	struct filter *f = arg;
 	if (f->s->n_more) {
-		AUTO_JSON *labels = json_parse(secret->labels ? secret->labels : "{}",
-			secret->labels ? strlen(secret->labels) : 2, JSON_DEPTH_MAX, "labels", e);
+		AUTO_JSON *labels =
+			json_parse(secret->labels ? secret->labels : "{}", secret->labels ? strlen(secret->labels) : 2,
+		                   JSON_DEPTH_MAX, "labels", e);
 		if (!labels)
 			return err_prefix(e, "'%s'", secret->id);
 		for (size_t i = 0; i < f->s->n_more; i++) {

@@ -26,10 +26,16 @@ const struct kind *kind_find(const char *name)
 	return NULL;
 }
 
-#define WORDS(type, fn, ...) \
-	static const char *const fn##_words[] = { __VA_ARGS__ }; \
-	const char *kind_##fn##_name(type v) { return fn##_words[v]; } \
-	int kind_##fn##_parse(const char *word) { return parse(fn##_words, sizeof fn##_words / sizeof *fn##_words, word); }
+#define WORDS(type, fn, ...)                                                                                           \
+	static const char *const fn##_words[] = { __VA_ARGS__ };                                                       \
+	const char *kind_##fn##_name(type v)                                                                           \
+	{                                                                                                              \
+		return fn##_words[v];                                                                                  \
+	}                                                                                                              \
+	int kind_##fn##_parse(const char *word)                                                                        \
+	{                                                                                                              \
+		return parse(fn##_words, sizeof fn##_words / sizeof *fn##_words, word);                                \
+	}
 
 static int parse(const char *const words[], size_t n, const char *word)
 {
@@ -51,12 +57,12 @@ WORDS(enum kind_severity, severity, "info", "outage", "refuse")
 
 json_t *kind_facts_json(const struct kind_facts *f)
 {
-	return json_pack("{s:s,s:I,s:I,s:b,s:b,s:b,s:b,s:b,s:b,s:s,s:s,s:s,s:s}",
-		"overlap", kind_overlap_name(f->overlap), "slots", (json_int_t)f->slots, "grace_ms", (json_int_t)f->grace_ms,
-		"named", f->named, "staged", f->staged, "makes_value", f->makes_value, "can_suspend", f->can_suspend,
-		"refusal_locks", f->refusal_locks, "tells_refused", f->tells_refused, "put", kind_class_name(f->put),
-		"activate", kind_class_name(f->activate), "drop", kind_class_name(f->drop),
-		"usage", kind_evidence_name(f->usage));
+	return json_pack("{s:s,s:I,s:I,s:b,s:b,s:b,s:b,s:b,s:b,s:s,s:s,s:s,s:s}", "overlap",
+	                 kind_overlap_name(f->overlap), "slots", (json_int_t)f->slots, "grace_ms",
+	                 (json_int_t)f->grace_ms, "named", f->named, "staged", f->staged, "makes_value", f->makes_value,
+	                 "can_suspend", f->can_suspend, "refusal_locks", f->refusal_locks, "tells_refused",
+	                 f->tells_refused, "put", kind_class_name(f->put), "activate", kind_class_name(f->activate),
+	                 "drop", kind_class_name(f->drop), "usage", kind_evidence_name(f->usage));
 }
 
 bool kind_facts_parse(const json_t *j, struct kind_facts *ret, struct err *e)
@@ -65,12 +71,21 @@ bool kind_facts_parse(const json_t *j, struct kind_facts *ret, struct err *e)
 	int activate = kind_class_parse(json_str(j, "activate")), drop = kind_class_parse(json_str(j, "drop"));
 	int usage = kind_evidence_parse(json_str(j, "usage"));
 	int64_t slots = json_int(j, "slots", -1), grace = json_int(j, "grace_ms", -1);
-	if (overlap < 0 || put < 0 || activate < 0 || drop < 0 || usage < 0 || slots < 0 || slots > 1000000 || grace < 0)
+	if (overlap < 0 || put < 0 || activate < 0 || drop < 0 || usage < 0 || slots < 0 || slots > 1000000 ||
+	    grace < 0)
 		return err_set(e, ERR_FAILED, "facts of a provider are incomplete or out of range");
-	*ret = (struct kind_facts){ .overlap = (enum kind_overlap)overlap, .slots = (unsigned)slots, .grace_ms = grace,
-		.named = json_bool(j, "named"), .staged = json_bool(j, "staged"), .makes_value = json_bool(j, "makes_value"),
-		.can_suspend = json_bool(j, "can_suspend"), .refusal_locks = json_bool(j, "refusal_locks"),
-		.tells_refused = json_bool(j, "tells_refused"), .put = (enum kind_class)put,
-		.activate = (enum kind_class)activate, .drop = (enum kind_class)drop, .usage = (enum kind_evidence)usage };
+	*ret = (struct kind_facts){ .overlap = (enum kind_overlap)overlap,
+		                    .slots = (unsigned)slots,
+		                    .grace_ms = grace,
+		                    .named = json_bool(j, "named"),
+		                    .staged = json_bool(j, "staged"),
+		                    .makes_value = json_bool(j, "makes_value"),
+		                    .can_suspend = json_bool(j, "can_suspend"),
+		                    .refusal_locks = json_bool(j, "refusal_locks"),
+		                    .tells_refused = json_bool(j, "tells_refused"),
+		                    .put = (enum kind_class)put,
+		                    .activate = (enum kind_class)activate,
+		                    .drop = (enum kind_class)drop,
+		                    .usage = (enum kind_evidence)usage };
 	return true;
 }

@@ -15,24 +15,37 @@ enum kind_overlap { KIND_NONE, KIND_TWO_SLOT, KIND_N_SLOT, KIND_ALTERNATING, KIN
 enum kind_evidence { KIND_BLIND, KIND_SAMPLED, KIND_REMEMBERED };
 
 enum kind_verb {
-	KIND_OPEN, KIND_PLAN, KIND_PUT, KIND_ACTIVATE, KIND_SUSPEND, KIND_RESTORE, KIND_DROP, KIND_LOOK, KIND_PROBE,
-	KIND_DISCONNECT, KIND_USAGE, KIND_NOW, KIND_LIST, KIND_FLUSH, KIND_VERBS
+	KIND_OPEN,
+	KIND_PLAN,
+	KIND_PUT,
+	KIND_ACTIVATE,
+	KIND_SUSPEND,
+	KIND_RESTORE,
+	KIND_DROP,
+	KIND_LOOK,
+	KIND_PROBE,
+	KIND_DISCONNECT,
+	KIND_USAGE,
+	KIND_NOW,
+	KIND_LIST,
+	KIND_FLUSH,
+	KIND_VERBS
 };
 
-enum kind_rc {       /* how a call ended */
-	KIND_OK,
-	KIND_MORE,       /* in part; call again with the returned cursor */
-	KIND_CONFLICT,   /* put: the slot's mark is not the expected one; nothing was changed */
-	KIND_TEMPORARY,  /* nothing was changed; repeating may help */
-	KIND_PERMANENT,  /* nothing was changed; repeating will not help */
-	KIND_AMBIGUOUS,  /* sent, or perhaps sent: only look may follow */
-	KIND_RCS
+enum kind_rc { /* how a call ended */
+	       KIND_OK,
+	       KIND_MORE,      /* in part; call again with the returned cursor */
+	       KIND_CONFLICT,  /* put: the slot's mark is not the expected one; nothing was changed */
+	       KIND_TEMPORARY, /* nothing was changed; repeating may help */
+	       KIND_PERMANENT, /* nothing was changed; repeating will not help */
+	       KIND_AMBIGUOUS, /* sent, or perhaps sent: only look may follow */
+	       KIND_RCS
 };
 
 enum kind_seen { KIND_ABSENT, KIND_HELD, KIND_CURRENT, KIND_SUSPENDED, KIND_FOREIGN, KIND_SEENS };
 enum kind_login { KIND_ACCEPTED, KIND_REFUSED, KIND_LOGINS };
 
-struct kind_facts {            /* true for this declaration on this server; frozen with the plan */
+struct kind_facts {                /* true for this declaration on this server; frozen with the plan */
 	enum kind_overlap overlap; /* the word for people; the engine reads only the lines below */
 	unsigned slots;            /* versions accepted at once, 0 unlimited; 1 without grace is an outage */
 	int64_t grace_ms;          /* n-1 ends by itself so long after put; 0 none */
@@ -43,23 +56,24 @@ struct kind_facts {            /* true for this declaration on this server; froz
 	bool refusal_locks;        /* a refused log-in counts against the account */
 	enum kind_class put, activate, drop;
 	enum kind_evidence usage;
-	bool tells_refused;        /* the authority tells of refused log-ins */
+	bool tells_refused; /* the authority tells of refused log-ins */
 };
 
 enum kind_severity { KIND_INFO, KIND_OUTAGE, KIND_REFUSE, KIND_SEVERITIES };
 
 /* One row of the provider table as the core sees it. */
 struct kind {
-	const char *name;                /* `postgres`, `vault.kv2` */
-	const char *summary;             /* one line */
-	unsigned roles;                  /* kind_role bits */
-	bool reads_back;                 /* look with `read` tells what a consumer holds */
-	const char *secret_type;         /* default `type` of a secret whose authority this is */
-	const char *overlap, *evidence;  /* for people: what it has, in a line each; NULL where no authority */
+	const char *name;               /* `postgres`, `vault.kv2` */
+	const char *summary;            /* one line */
+	unsigned roles;                 /* kind_role bits */
+	bool reads_back;                /* look with `read` tells what a consumer holds */
+	const char *secret_type;        /* default `type` of a secret whose authority this is */
+	const char *overlap, *evidence; /* for people: what it has, in a line each; NULL where no authority */
 	const struct schema_key *params;
-	const char *example;             /* minimal declaration, YAML, ready to paste */
+	const char *example; /* minimal declaration, YAML, ready to paste */
 	/* Checks what a table cannot say (a password in a url, parameters that exclude each other) on canonical JSON.
-	 * May be NULL. `ret_key` names the parameter at fault (borrowed, static). Runs in the coordinator: no effects. */
+	 * May be NULL. `ret_key` names the parameter at fault (borrowed, static). Runs in the coordinator: no effects.
+	 */
 	bool (*check)(const json_t *params, unsigned role, const char **ret_key, struct err *);
 	/* The target's name where none is declared: its address (`file:/etc/orders/env`). May be NULL: the kind's name.
 	 * The caller frees. */

@@ -29,11 +29,12 @@ static void tell(struct loader *l, size_t file, uint32_t line, uint32_t column, 
 	char name[4096];
 	utf8_printable(l->files[file], sizeof name, name);
 	out->faults = mem_grow(out->faults, out->n_faults + 1, sizeof *out->faults);
-	out->faults[out->n_faults++] = (struct load_fault){
-	    .file = file,
-	    .line = line,
-	    .column = column,
-	    .text = line ? mem_printf("%s:%u:%u: %s", name, line, column, text) : mem_printf("%s: %s", name, text)};
+	out->faults[out->n_faults++] =
+		(struct load_fault){ .file = file,
+		                     .line = line,
+		                     .column = column,
+		                     .text = line ? mem_printf("%s:%u:%u: %s", name, line, column, text) :
+		                                    mem_printf("%s: %s", name, text) };
 }
 
 static void tell_here(void *arg, uint32_t line, uint32_t column, const char *text)
@@ -79,8 +80,9 @@ static void add_reference(void *loader, const struct tree_node *at, const char *
 		l->cap_references = l->cap_references * 2 + 16;
 		l->references = mem_grow(l->references, l->cap_references, sizeof *l->references);
 	}
-	l->references[l->n_references++] =
-	    (struct load_reference){.from = l->secret, .to = LOAD_NONE, .id = mem_dup(id), .at = load_place(l, at)};
+	l->references[l->n_references++] = (struct load_reference){
+		.from = l->secret, .to = LOAD_NONE, .id = mem_dup(id), .at = load_place(l, at)
+	};
 }
 
 /* ---- policies */
@@ -122,12 +124,12 @@ static void read_policy(struct loader *l, const struct tree_node *key, const str
 {
 	if (!policy_name_ok(key->text))
 		check_tell(&l->check, key, "bad policy name '%.64s': letters, digits, '.', '_' and '-' are allowed",
-			   key->text);
+		           key->text);
 	else if (strcmp(key->text, "default") == 0)
 		check_tell(&l->check, key, "policy 'default' is built in: another name is allowed");
 	else if (json_object_get(l->policies, key->text))
 		check_tell(&l->check, key, "policy '%.64s' is there twice; each name is allowed once over all files",
-			   key->text);
+		           key->text);
 	json_t *policy = load_policy(l, key->text, value);
 	if (policy_name_ok(key->text) && !json_object_get(l->policies, key->text))
 		json_object_set(l->policies, key->text, policy);
@@ -144,7 +146,7 @@ static void read_version(struct loader *l, const struct tree_node *value)
 }
 
 static void read_entry(void *arg, const struct tree_node *section, const struct tree_node *key,
-		       const struct tree_node *value)
+                       const struct tree_node *value)
 {
 	struct loader *l = arg;
 	if (section->type == TREE_BAD)
@@ -204,13 +206,13 @@ static void resolve_policy(struct loader *l, const struct load_pending *p)
 		json_object_foreach(l->policies, name, unused)
 			buf_printf(&names, "%s%s", names.len ? ", " : "", name);
 		tell_at(l, &p->at, "policy '%.64s' is declared in none of these files; allowed are %s", p->policy,
-			names.data);
+		        names.data);
 		return;
 	}
 	if (!p->accept_outage && json_int(policy, "overlap", 1) == 0)
-		tell_at(
-		    l, &p->at,
-		    "its policy has no overlap, which is an outage: `accept_outage: true` must stand at the secret");
+		tell_at(l, &p->at,
+		        "its policy has no overlap, which is an outage: `accept_outage: true` must stand at the "
+		        "secret");
 	if (p->secret != LOAD_NONE)
 		l->out->secrets[p->secret].policy = json_incref(policy);
 }
@@ -244,7 +246,7 @@ static void tell_loop(struct loader *l, const struct load_reference *back, const
 	for (; i < n; i++)
 		buf_printf(&ids, "%s -> ", l->out->secrets[way[i].secret].id);
 	tell_at(l, &back->at, "references in a loop: %s%s", ids.over ? "... -> " : ids.data,
-		l->out->secrets[back->to].id);
+	        l->out->secrets[back->to].id);
 }
 
 /* Walks all ways from one secret, without recursion: a chain may be as long as the inventory. */
@@ -315,9 +317,14 @@ static void loader_clear(struct loader *l)
 bool load_files(const char *const files[], size_t n, load_known *known, void *arg, struct load *ret)
 {
 	AUTO_FREE char *owner = login_user();
-	struct loader l = { .out = ret, .files = files, .known = known, .known_arg = arg, .ids = json_object(),
-		.policies = json_object(), .owner = json_string(owner),
-		.check = { .fault = tell_here, .reference = add_reference } };
+	struct loader l = { .out = ret,
+		            .files = files,
+		            .known = known,
+		            .known_arg = arg,
+		            .ids = json_object(),
+		            .policies = json_object(),
+		            .owner = json_string(owner),
+		            .check = { .fault = tell_here, .reference = add_reference } };
 	l.check.arg = &l;
 	*ret = (struct load){ 0 };
 	json_object_set_new(l.policies, "default", load_policy(&l, "default", NULL));

@@ -16,16 +16,16 @@ struct load_place {
 	uint32_t line, column;
 };
 
-struct load_pending {       /* a secret's policy; named ones may stand in a later file */
-	size_t secret;      /* index, LOAD_NONE: it was at fault and is not kept */
-	char *policy;       /* name, NULL: inlined */
+struct load_pending {  /* a secret's policy; named ones may stand in a later file */
+	size_t secret; /* index, LOAD_NONE: it was at fault and is not kept */
+	char *policy;  /* name, NULL: inlined */
 	json_t *inlined;
 	bool accept_outage;
 	struct load_place at;
 };
 
-struct load_reference {     /* an auth {secret: ID}; in the order of the secrets that hold them */
-	size_t from, to;    /* indexes or LOAD_NONE */
+struct load_reference {  /* an auth {secret: ID}; in the order of the secrets that hold them */
+	size_t from, to; /* indexes or LOAD_NONE */
 	char *id;
 	struct load_place at;
 };
@@ -33,14 +33,14 @@ struct load_reference {     /* an auth {secret: ID}; in the order of the secrets
 struct loader {
 	struct load *out;
 	const char *const *files;
-	size_t file;                /* index of the one being read */
+	size_t file; /* index of the one being read */
 	bool seen_version;
 	struct check check;
 	load_known *known;
 	void *known_arg;
-	json_t *ids, *policies;     /* id -> index; name -> canonical */
+	json_t *ids, *policies; /* id -> index; name -> canonical */
 	json_t *owner;
-	size_t secret;              /* index of the secret being read, LOAD_NONE */
+	size_t secret; /* index of the secret being read, LOAD_NONE */
 	struct load_pending *pending;
 	size_t n_pending, cap_pending;
 	struct load_reference *references;

@@ -65,7 +65,7 @@ static json_t *secret(void)
 {
 	json_t *j = schema_json(load_tables_secret), *properties = json_object_get(j, "properties");
 	json_object_set_new(properties, "policy",
-			    json_pack("{s:[{s:s},o]}", "anyOf", "type", "string", reference("policy")));
+	                    json_pack("{s:[{s:s},o]}", "anyOf", "type", "string", reference("policy")));
 	json_object_set_new(properties, "authority", reference("authority"));
 	json_object_set_new(properties, "stores", list_of("store"));
 	json_object_set_new(properties, "consumers", list_of("consumer"));
@@ -76,14 +76,14 @@ static json_t *secret(void)
 json_t *load_schema(void)
 {
 	json_t *defs = json_pack("{s:o,s:o,s:o,s:o,s:o}", "policy", schema_json(load_tables_policy), "secret", secret(),
-				 "authority", targets(KIND_AUTHORITY, load_tables_target),
-		"store", targets(KIND_STORE, load_tables_target),
-		"consumer", targets(KIND_CONSUMER, load_tables_consumer));
+	                         "authority", targets(KIND_AUTHORITY, load_tables_target), "store",
+	                         targets(KIND_STORE, load_tables_target), "consumer",
+	                         targets(KIND_CONSUMER, load_tables_consumer));
 	json_t *policies = json_pack("{s:s,s:o}", "type", "object", "additionalProperties", reference("policy"));
 	json_t *secrets = json_pack("{s:s,s:{s:s},s:o}", "type", "object", "propertyNames", "pattern", ID_PATTERN,
-		"additionalProperties", reference("secret"));
-	return json_pack("{s:s,s:s,s:s,s:{s:{s:i},s:o,s:o},s:[s],s:b,s:o}",
-		"$schema", "https://json-schema.org/draft/2020-12/schema", "title", "rotor declarations",
-		"type", "object", "properties", "rotor", "const", 1, "policies", policies, "secrets", secrets,
-		"required", "rotor", "additionalProperties", 0, "$defs", defs);
+	                            "additionalProperties", reference("secret"));
+	return json_pack("{s:s,s:s,s:s,s:{s:{s:i},s:o,s:o},s:[s],s:b,s:o}", "$schema",
+	                 "https://json-schema.org/draft/2020-12/schema", "title", "rotor declarations", "type",
+	                 "object", "properties", "rotor", "const", 1, "policies", policies, "secrets", secrets,
+	                 "required", "rotor", "additionalProperties", 0, "$defs", defs);
 }

@@ -39,13 +39,13 @@ static void tell_no_kind(struct loader *l, const struct tree_node *at, const cha
 	const char *allowed = words.len ? words.data : "none";
 	if (!name)
 		check_tell(&l->check, at, "the key 'provider' is missing here; as %s this rotor has %s",
-			   role_name(role), allowed);
+		           role_name(role), allowed);
 	else if (kind_find(name))
 		check_tell(&l->check, at, "provider '%.64s' does not work as %s; this rotor has %s", name,
-			   role_name(role), allowed);
+		           role_name(role), allowed);
 	else
 		check_tell(&l->check, at, "this rotor has no provider '%.64s'; as %s it has %s", name, role_name(role),
-			   allowed);
+		           allowed);
 }
 
 /* The kind of a target; `{file: PATH}` without a provider is short for provider: file. */
@@ -67,7 +67,7 @@ static const struct kind *find_kind(struct loader *l, const struct tree_node *ma
 }
 
 static char *target_name(struct loader *l, const struct check_part *general, const struct kind *kind,
-			 const json_t *params, const struct tree_node *map)
+                         const json_t *params, const struct tree_node *map)
 {
 	const char *given = json_str(general->json, "name");
 	char *name = given ? mem_dup(given) : kind->address ? kind->address(params) : NULL;
@@ -95,13 +95,13 @@ static json_t *read_target(struct loader *l, const struct tree_node *map, unsign
 	if (map->type != TREE_MAP) {
 		if (map->type != TREE_BAD)
 			check_tell(&l->check, map, "%s must be a mapping",
-				   role == KIND_AUTHORITY ? "an authority" : "each target");
+			           role == KIND_AUTHORITY ? "an authority" : "each target");
 		return NULL;
 	}
 	static const struct schema_key no_keys[] = { { 0 } };
 	const struct kind *kind = find_kind(l, map, role, &brief);
 	struct check_part parts[] = { { .table = role == KIND_CONSUMER ? load_tables_consumer : load_tables_target },
-		{ .table = kind ? kind->params : no_keys, .alias_of = "path" } };
+		                      { .table = kind ? kind->params : no_keys, .alias_of = "path" } };
 	if (kind && brief)
 		parts[1].alias = "file";
 	size_t faults = load_faults(l);
@@ -112,10 +112,10 @@ static json_t *read_target(struct loader *l, const struct tree_node *map, unsign
 		if (load_faults(l) == faults)
 			check_params(l, kind, role, &parts[1], map);
 		AUTO_FREE char *name =
-		    load_faults(l) == faults ? target_name(l, &parts[0], kind, parts[1].json, map) : NULL;
+			load_faults(l) == faults ? target_name(l, &parts[0], kind, parts[1].json, map) : NULL;
 		if (name && json_object_get(names, name))
 			check_tell(&l->check, map,
-				   "two targets of this secret are called '%.100s'; a 'name' tells them apart", name);
+			           "two targets of this secret are called '%.100s'; a 'name' tells them apart", name);
 		if (name)
 			json_object_set_new(names, name, json_true());
 		target = json_pack("{s:s?,s:s,s:O,s:O}", "name", name, "provider", kind->name, "params", parts[1].json,
@@ -133,7 +133,7 @@ static void check_consumer(struct loader *l, const json_t *consumer, const struc
 	const json_t *confirm = json_object_get(consumer, "confirm");
 	if (json_array_size(confirm) > DECL_CONFIRMS_MAX)
 		check_tell(&l->check, tree_get(map, "confirm"), "more than %d receipts; %d are allowed",
-			   DECL_CONFIRMS_MAX, DECL_CONFIRMS_MAX);
+		           DECL_CONFIRMS_MAX, DECL_CONFIRMS_MAX);
 	if (strcmp(json_str(consumer, "provider"), "pull") == 0 && !json_array_size(confirm) &&
 	    json_int(consumer, "cache_ttl", 0) == 0)
 		check_tell(&l->check, map, "a consumer that fetches by itself needs 'cache_ttl' or 'confirm'");
@@ -174,12 +174,12 @@ static void check_username(struct loader *l, const json_t *consumer, const struc
 	const char *lacks = raw ? "template" : "map";
 	const struct tree_node *at = tree_get(map, lacks);
 	check_tell(&l->check, at ? at : map,
-		   "'%s' lacks 'username', which changes with each version because the authority has several 'users'",
-		   lacks);
+	           "'%s' lacks 'username', which changes with each version because the authority has several 'users'",
+	           lacks);
 }
 
 static json_t *read_targets(struct loader *l, const struct tree_node *list, unsigned role, bool many_users,
-			    json_t *names)
+                            json_t *names)
 {
 	json_t *ret = json_array();
 	if (!list || list->type == TREE_BAD)
@@ -206,7 +206,7 @@ static json_t *read_targets(struct loader *l, const struct tree_node *list, unsi
 /* ---- the secret */
 
 static void add_pending(struct loader *l, const struct tree_node *policy, const struct tree_node *id,
-			bool accept_outage)
+                        bool accept_outage)
 {
 	if (policy && policy->type != TREE_SCALAR && policy->type != TREE_MAP) {
 		if (policy->type == TREE_LIST)
@@ -218,9 +218,12 @@ static void add_pending(struct loader *l, const struct tree_node *policy, const 
 		l->pending = mem_grow(l->pending, l->cap_pending, sizeof *l->pending);
 	}
 	bool inlined = policy && policy->type == TREE_MAP;
-	l->pending[l->n_pending++] = (struct load_pending){ .secret = l->secret, .accept_outage = accept_outage,
-		.policy = inlined ? NULL : mem_dup(policy ? policy->text : "default"),
-		.inlined = inlined ? load_policy(l, NULL, policy) : NULL, .at = load_place(l, policy ? policy : id) };
+	l->pending[l->n_pending++] =
+		(struct load_pending){ .secret = l->secret,
+		                       .accept_outage = accept_outage,
+		                       .policy = inlined ? NULL : mem_dup(policy ? policy->text : "default"),
+		                       .inlined = inlined ? load_policy(l, NULL, policy) : NULL,
+		                       .at = load_place(l, policy ? policy : id) };
 }
 
 /* The index that the secret will have, LOAD_NONE when its id cannot be kept. */
@@ -228,15 +231,17 @@ static size_t claim_id(struct loader *l, const struct tree_node *id)
 {
 	const json_t *other = json_object_get(l->ids, id->text);
 	if (!decl_id_ok(id->text)) {
-		check_tell(&l->check, id, "bad id '%.64s': parts of letters, digits, '.', '_' and '-' are allowed, "
-			   "separated by '/', none of them '.' or '..', at most 200 bytes", id->text);
+		check_tell(&l->check, id,
+		           "bad id '%.64s': parts of letters, digits, '.', '_' and '-' are allowed, "
+		           "separated by '/', none of them '.' or '..', at most 200 bytes",
+		           id->text);
 		return LOAD_NONE;
 	}
 	if (other) {
 		const struct load_secret *s = &l->out->secrets[json_integer_value(other)];
 		check_tell(&l->check, id,
-			   "secret '%.200s' is there twice, first in %s line %d; each id is allowed once", id->text,
-			   s->file, s->line);
+		           "secret '%.200s' is there twice, first in %s line %d; each id is allowed once", id->text,
+		           s->file, s->line);
 		return LOAD_NONE;
 	}
 	json_object_set_new(l->ids, id->text, json_integer((json_int_t)l->out->n_secrets));
@@ -244,7 +249,7 @@ static size_t claim_id(struct loader *l, const struct tree_node *id)
 }
 
 static json_t *canonical(struct loader *l, const char *id, const json_t *own, json_t *authority, json_t *stores,
-			 json_t *consumers)
+                         json_t *consumers)
 {
 	const char *provider = json_str(authority, "provider");
 	const struct kind *kind = provider ? kind_find(provider) : NULL;
@@ -252,12 +257,12 @@ static json_t *canonical(struct loader *l, const char *id, const json_t *own, js
 	const json_t *owner = json_object_get(own, "owner");
 	if (!type)
 		type = kind && kind->secret_type ? kind->secret_type : "password";
-	return json_pack("{s:s,s:s,s:O,s:O,s:O,s:O,s:O,s:n,s:O,s:O,s:o?,s:o,s:o}", "id", id, "type", type,
-		"owner", json_is_string(owner) ? owner : l->owner,
-		"risk", json_object_get(own, "risk"), "labels", json_object_get(own, "labels"),
-		"accept_outage", json_object_get(own, "accept_outage"), "keep", json_object_get(own, "keep"), "policy",
-		"generate", json_object_get(own, "generate"), "adopt", json_object_get(own, "adopt"),
-		"authority", authority, "stores", stores, "consumers", consumers);
+	return json_pack("{s:s,s:s,s:O,s:O,s:O,s:O,s:O,s:n,s:O,s:O,s:o?,s:o,s:o}", "id", id, "type", type, "owner",
+	                 json_is_string(owner) ? owner : l->owner, "risk", json_object_get(own, "risk"), "labels",
+	                 json_object_get(own, "labels"), "accept_outage", json_object_get(own, "accept_outage"), "keep",
+	                 json_object_get(own, "keep"), "policy", "generate", json_object_get(own, "generate"), "adopt",
+	                 json_object_get(own, "adopt"), "authority", authority, "stores", stores, "consumers",
+	                 consumers);
 }
 
 static void keep(struct loader *l, const struct tree_node *id, const json_t *json)
@@ -265,8 +270,10 @@ static void keep(struct loader *l, const struct tree_node *id, const json_t *jso
 	struct load *out = l->out;
 	if ((out->n_secrets & (out->n_secrets - 1)) == 0)
 		out->secrets = mem_grow(out->secrets, out->n_secrets ? out->n_secrets * 2 : 1, sizeof *out->secrets);
-	out->secrets[out->n_secrets++] = (struct load_secret){ .id = mem_dup(id->text), .text = json_text(json),
-		.file = mem_dup(l->files[l->file]), .line = (int)id->line };
+	out->secrets[out->n_secrets++] = (struct load_secret){ .id = mem_dup(id->text),
+		                                               .text = json_text(json),
+		                                               .file = mem_dup(l->files[l->file]),
+		                                               .line = (int)id->line };
 }
 
 void load_secret_read(struct loader *l, const struct tree_node *id, const struct tree_node *map)

@@ -40,11 +40,16 @@ static const struct schema_key wait_keys[] = {
 };
 
 static const struct schema_key drain_keys[] = {
-	{ .name = "quiet_for", .type = SCHEMA_DURATION, .fallback = "15m",
+	{ .name = "quiet_for",
+	  .type = SCHEMA_DURATION,
+	  .fallback = "15m",
 	  .help = "how long the old one must be unused" },
 	{ .name = "sample", .type = SCHEMA_DURATION, .fallback = "10s", .help = "time between two looks" },
 	{ .name = "timeout", .type = SCHEMA_DURATION, .fallback = "2h", .help = "how long to wait for that" },
-	{ .name = "on_timeout", .type = SCHEMA_ENUM, .fallback = "hold", .allowed = "hold|revoke",
+	{ .name = "on_timeout",
+	  .type = SCHEMA_ENUM,
+	  .fallback = "hold",
+	  .allowed = "hold|revoke",
 	  .help = "what then" },
 	{ 0 },
 };
@@ -55,43 +60,81 @@ static const struct schema_key retry_keys[] = {
 };
 
 const struct schema_key load_tables_policy[] = {
-	{ .name = "rotate_every", .type = SCHEMA_DURATION, .fallback = "30d", .max = 100 * YEAR,
+	{ .name = "rotate_every",
+	  .type = SCHEMA_DURATION,
+	  .fallback = "30d",
+	  .max = 100 * YEAR,
 	  .help = "time between rotations" },
 	{ .name = "max_age", .type = SCHEMA_DURATION, .max = 100 * YEAR, .help = "verify fails beyond it" },
-	{ .name = "jitter", .type = SCHEMA_PERCENT, .fallback = "0%",
+	{ .name = "jitter",
+	  .type = SCHEMA_PERCENT,
+	  .fallback = "0%",
 	  .help = "how much earlier a rotation may be due" },
 	{ .name = "window", .type = SCHEMA_WINDOW, .help = "when rotations may change something" },
-	{ .name = "freeze", .type = SCHEMA_OBJECTS, .fallback = "[]", MAY_BE_0, .sub = freeze_keys,
+	{ .name = "freeze",
+	  .type = SCHEMA_OBJECTS,
+	  .fallback = "[]",
+	  MAY_BE_0,
+	  .sub = freeze_keys,
 	  .help = "when they may not" },
-	{ .name = "probe", .type = SCHEMA_OBJECT, .fallback = "{}", .sub = probe_keys,
+	{ .name = "probe",
+	  .type = SCHEMA_OBJECT,
+	  .fallback = "{}",
+	  .sub = probe_keys,
 	  .help = "the log-in with a new version" },
-	{ .name = "canary", .type = SCHEMA_OBJECT, .fallback = "{}", .sub = canary_keys,
+	{ .name = "canary",
+	  .type = SCHEMA_OBJECT,
+	  .fallback = "{}",
+	  .sub = canary_keys,
 	  .help = "consumers told before the rest" },
-	{ .name = "confirm", .type = SCHEMA_OBJECT, .fallback = "{}", .sub = wait_keys,
+	{ .name = "confirm",
+	  .type = SCHEMA_OBJECT,
+	  .fallback = "{}",
+	  .sub = wait_keys,
 	  .help = "waiting for receipts" },
-	{ .name = "overlap", .type = SCHEMA_DURATION, .fallback = "10m", MAY_BE_0,
+	{ .name = "overlap",
+	  .type = SCHEMA_DURATION,
+	  .fallback = "10m",
+	  MAY_BE_0,
 	  .help = "both versions are accepted at least so long" },
-	{ .name = "drain", .type = SCHEMA_OBJECT, .fallback = "{}", .sub = drain_keys,
+	{ .name = "drain",
+	  .type = SCHEMA_OBJECT,
+	  .fallback = "{}",
+	  .sub = drain_keys,
 	  .help = "waiting until the old one is unused" },
-	{ .name = "soak", .type = SCHEMA_DURATION, .fallback = "24h", MAY_BE_0,
+	{ .name = "soak",
+	  .type = SCHEMA_DURATION,
+	  .fallback = "24h",
+	  MAY_BE_0,
 	  .help = "suspended so long before it is revoked" },
 	{ .name = "retry", .type = SCHEMA_OBJECT, .fallback = "{}", .sub = retry_keys, .help = "temporary failures" },
-	{ .name = "on_failure", .type = SCHEMA_ENUM, .fallback = "rollback", .allowed = "rollback|hold",
+	{ .name = "on_failure",
+	  .type = SCHEMA_ENUM,
+	  .fallback = "rollback",
+	  .allowed = "rollback|hold",
 	  .help = "what a failed step leads to" },
 	{ 0 },
 };
 
 static const struct schema_key generate_keys[] = {
 	{ .name = "length", .type = SCHEMA_INT, .fallback = "32", .min = 8, .max = 1024, .help = "characters" },
-	{ .name = "alphabet", .type = SCHEMA_ENUM, .fallback = "alnum", .allowed = "alnum|hex|base64url|ascii",
+	{ .name = "alphabet",
+	  .type = SCHEMA_ENUM,
+	  .fallback = "alnum",
+	  .allowed = "alnum|hex|base64url|ascii",
 	  .help = "characters to choose from; ascii leaves out what shells and templates read" },
 	{ 0 },
 };
 
 static const struct schema_key adopt_keys[] = {
-	{ .name = "username", .type = SCHEMA_STRING, REQUIRED,
+	{ .name = "username",
+	  .type = SCHEMA_STRING,
+	  REQUIRED,
 	  .help = "the credential that is in use before the first rotation" },
-	{ .name = "then", .type = SCHEMA_ENUM, .fallback = "disable", .allowed = "disable",
+	{ .name = "then",
+	  .type = SCHEMA_ENUM,
+	  .fallback = "disable",
+	  .allowed = "disable",
 	  .help = "what happens to it" },
 	{ 0 },
 };
@@ -99,13 +142,22 @@ static const struct schema_key adopt_keys[] = {
 const struct schema_key load_tables_secret[] = {
 	{ .name = "type", .type = SCHEMA_STRING, .help = "what it is; told by the authority's provider" },
 	{ .name = "owner", .type = SCHEMA_STRING, .help = "who answers for it; the login user" },
-	{ .name = "risk", .type = SCHEMA_ENUM, .fallback = "medium", .allowed = "low|medium|high|critical",
+	{ .name = "risk",
+	  .type = SCHEMA_ENUM,
+	  .fallback = "medium",
+	  .allowed = "low|medium|high|critical",
 	  .help = "what a leak would cost" },
 	{ .name = "labels", .type = SCHEMA_STRING_MAP, .fallback = "{}", .help = "for selectors" },
 	{ .name = "accept_outage", .type = SCHEMA_BOOL, .fallback = "false", .help = "announced outages are accepted" },
-	{ .name = "keep", .type = SCHEMA_ENUM, .fallback = "needed", .allowed = "needed|none",
+	{ .name = "keep",
+	  .type = SCHEMA_ENUM,
+	  .fallback = "needed",
+	  .allowed = "needed|none",
 	  .help = "whether rotor keeps the current value" },
-	{ .name = "generate", .type = SCHEMA_OBJECT, .fallback = "{}", .sub = generate_keys,
+	{ .name = "generate",
+	  .type = SCHEMA_OBJECT,
+	  .fallback = "{}",
+	  .sub = generate_keys,
 	  .help = "how a value is made" },
 	{ .name = "adopt", .type = SCHEMA_OBJECT, .sub = adopt_keys, .help = "a credential from before rotor" },
 	{ 0 },
@@ -119,26 +171,35 @@ const struct schema_key load_tables_link[] = {
 	{ 0 },
 };
 
-#define TARGET_KEYS \
-	{ .name = "name", .type = SCHEMA_STRING, .help = "what it is called; its address where there is none" }, \
-	{ .name = "provider", .type = SCHEMA_STRING, .help = "kind of provider" }, \
-	{ .name = "auth", .type = SCHEMA_AUTH, .help = "the credential that rotor itself needs there" }
+#define TARGET_KEYS                                                                                                    \
+	{ .name = "name", .type = SCHEMA_STRING, .help = "what it is called; its address where there is none" },       \
+		{ .name = "provider", .type = SCHEMA_STRING, .help = "kind of provider" },                             \
+	{                                                                                                              \
+		.name = "auth", .type = SCHEMA_AUTH, .help = "the credential that rotor itself needs there"            \
+	}
 
 const struct schema_key load_tables_target[] = { TARGET_KEYS, { 0 } };
 
 static const struct schema_key authority_keys[] = {
 	{ .name = "application_name", .type = SCHEMA_STRING, .help = "sessions that count, by name" },
 	{ .name = "client", .type = SCHEMA_STRING, .help = "sessions that count, by address" },
-	{ .name = "min", .type = SCHEMA_INT, .fallback = "1", .max = 1000000,
+	{ .name = "min",
+	  .type = SCHEMA_INT,
+	  .fallback = "1",
+	  .max = 1000000,
 	  .help = "sessions of the new version at least" },
-	{ .name = "none_old", .type = SCHEMA_BOOL, .fallback = "false",
+	{ .name = "none_old",
+	  .type = SCHEMA_BOOL,
+	  .fallback = "false",
 	  .help = "no session of the old one may be left" },
 	{ 0 },
 };
 
 static const struct schema_key confirm_keys[] = {
 	{ .name = "command", .type = SCHEMA_ARGV, .help = "0 is a receipt, anything else is none yet" },
-	{ .name = "authority", .type = SCHEMA_OBJECT, .sub = authority_keys,
+	{ .name = "authority",
+	  .type = SCHEMA_OBJECT,
+	  .sub = authority_keys,
 	  .help = "the authority sees sessions of the new version" },
 	{ .name = "manual", .type = SCHEMA_BOOL, .help = "a person says so" },
 	{ 0 },
@@ -151,11 +212,23 @@ static const struct schema_key health_keys[] = {
 
 const struct schema_key load_tables_consumer[] = {
 	TARGET_KEYS,
-	{ .name = "cache_ttl", .type = SCHEMA_DURATION, .fallback = "0s", MAY_BE_0, .max = YEAR,
+	{ .name = "cache_ttl",
+	  .type = SCHEMA_DURATION,
+	  .fallback = "0s",
+	  MAY_BE_0,
+	  .max = YEAR,
 	  .help = "how long it may keep what it fetched" },
-	{ .name = "confirm", .type = SCHEMA_OBJECTS, .fallback = "[]", ONE_KEY_EACH, .sub = confirm_keys,
+	{ .name = "confirm",
+	  .type = SCHEMA_OBJECTS,
+	  .fallback = "[]",
+	  ONE_KEY_EACH,
+	  .sub = confirm_keys,
 	  .help = "receipts, all of them; by the authority's sessions where it sees them, else manual" },
-	{ .name = "health", .type = SCHEMA_OBJECTS, .fallback = "[]", ONE_KEY_EACH, .sub = health_keys,
+	{ .name = "health",
+	  .type = SCHEMA_OBJECTS,
+	  .fallback = "[]",
+	  ONE_KEY_EACH,
+	  .sub = health_keys,
 	  .help = "watched while a version is new" },
 	{ 0 },
 };

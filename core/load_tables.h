@@ -5,7 +5,7 @@
 
 #include "schema.h"
 
-extern const struct schema_key load_tables_file[];     /* found only: `rotor`, `policies`, `secrets` */
+extern const struct schema_key load_tables_file[]; /* found only: `rotor`, `policies`, `secrets` */
 extern const struct schema_key load_tables_policy[];
 extern const struct schema_key load_tables_secret[];
 extern const struct schema_key load_tables_link[];     /* of a secret, found only: policy and targets */

@@ -35,7 +35,7 @@ struct lock {
 
 static struct flock one_byte(short type, int64_t byte)
 {
-	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+	return (struct flock){ .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1 };
 }
 
 /* 0, or errno; EAGAIN when another description has it. */
@@ -93,7 +93,7 @@ static void write_record(const struct lock *l, int fd, int64_t row, const char *
 {
 	char text[RECORD + 1];
 	int n = snprintf(text, sizeof text, "%d %lld %s %.31s %lld", (int)getpid(), (long long)l->started,
-			 clock_boot_id(), rotation && *rotation ? rotation : "-", (long long)clock_wall());
+	                 clock_boot_id(), rotation && *rotation ? rotation : "-", (long long)clock_wall());
 	if (n < 0 || n >= RECORD)
 		return;
 	memset(text + n, ' ', (size_t)(RECORD - 1 - n));
@@ -109,7 +109,7 @@ static void read_record(const struct lock *l, int64_t row, struct lock_holder *r
 	char text[RECORD + 1], boot[37], rotation[32];
 	long long start, since;
 	int pid;
-	*ret = (struct lock_holder){.since_ms = -1};
+	*ret = (struct lock_holder){ .since_ms = -1 };
 	if (pread(l->fd, text, RECORD, record_at(row)) != RECORD)
 		return;
 	text[RECORD] = '\0';
@@ -145,10 +145,10 @@ static bool check_file(const char *path, const struct stat *st, struct err *e)
 		return err_set(e, ERR_REFUSED, "lock file '%s' is no regular file", path);
 	if (st->st_uid != geteuid())
 		return err_set(e, ERR_REFUSED, "lock file '%s' belongs to uid %u, rotor runs as %u", path,
-			       (unsigned)st->st_uid, (unsigned)geteuid());
+		               (unsigned)st->st_uid, (unsigned)geteuid());
 	if (st->st_mode & 022)
 		return err_set(e, ERR_REFUSED, "lock file '%s' can be written by others (mode %04o)", path,
-			       (unsigned)(st->st_mode & 07777));
+		               (unsigned)(st->st_mode & 07777));
 	return true;
 }
 
@@ -159,7 +159,7 @@ static int open_again(const struct lock *l, struct err *e)
 	int fd = open_file(l->path);
 	if (fd < 0) {
 		err_sys(e, errno == EMFILE || errno == ENFILE ? ERR_TEMPORARY : ERR_FAILED, errno,
-			"cannot open lock file '%s'", l->path);
+		        "cannot open lock file '%s'", l->path);
 		return -1;
 	}
 	if (fstat(fd, &st) != 0 || st.st_dev != l->dev || st.st_ino != l->ino) {
@@ -204,7 +204,7 @@ bool lock_open(const char *path, struct lock **ret, struct err *e)
 		return false;
 	}
 	struct lock *l = mem_alloc(sizeof *l);
-	*l = (struct lock){.fd = fd, .path = mem_dup(path), .dev = st.st_dev, .ino = st.st_ino};
+	*l = (struct lock){ .fd = fd, .path = mem_dup(path), .dev = st.st_dev, .ino = st.st_ino };
 	l->started = started_at(getpid());
 	if (!try_locks(l, e)) {
 		lock_close(l);
@@ -267,12 +267,12 @@ static int queue(int fd, int64_t wait_ms)
 /* queue() under a timer. The timer repeats, because its signal may come just before fcntl begins to sleep. */
 static int queue_timed(int fd, int64_t wait_ms)
 {
-	struct sigaction act = {.sa_handler = wake};
+	struct sigaction act = { .sa_handler = wake };
 	sigset_t alarm, before;
 	timer_t timer;
-	struct itimerspec when = {.it_value = {wait_ms / 1000, (long)(wait_ms % 1000) * 1000000},
-				  .it_interval = {0, NAG_MS * 1000000}};
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	struct itimerspec when = { .it_value = { wait_ms / 1000, (long)(wait_ms % 1000) * 1000000 },
+		                   .it_interval = { 0, NAG_MS * 1000000 } };
+	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
 	sigemptyset(&alarm);
 	sigaddset(&alarm, SIGALRM);
 	/* the handler stays: a late signal must find it */
@@ -304,7 +304,7 @@ bool lock_turn(struct lock *l, int64_t wait_ms, struct err *e)
 	char who[96];
 	read_record(l, TURN_BYTE, &holder);
 	err_set(e, ERR_TEMPORARY, "no commit turn on '%s' in %lld ms: %s has it", l->path, (long long)wait_ms,
-		describe(&holder, who));
+	        describe(&holder, who));
 	return err_hint(e, "run the same command again");
 }
 
@@ -316,11 +316,11 @@ void lock_turn_end(struct lock *l)
 /* ---- leases ---- */
 
 bool lock_lease(struct lock *l, int64_t row, const char *rotation, int *ret_fd, struct lock_holder *holder,
-		struct err *e)
+                struct err *e)
 {
 	if (row < 1 || row >= ROW_END)
 		return err_set(e, ERR_FAILED, "no lock byte for row %lld: rows are 1 to %lld", (long long)row,
-			       (long long)(ROW_END - 1));
+		               (long long)(ROW_END - 1));
 	int fd = open_again(l, e);
 	if (fd < 0)
 		return false;
@@ -333,7 +333,7 @@ bool lock_lease(struct lock *l, int64_t row, const char *rotation, int *ret_fd, 
 	close(fd);
 	if (rc != EAGAIN)
 		return err_sys(e, ERR_TEMPORARY, rc, "cannot take the lease of row %lld on '%s'", (long long)row,
-			       l->path);
+		               l->path);
 	char who[96];
 	read_record(l, row, holder);
 	return err_set(e, ERR_TEMPORARY, "lease of row %lld is held by %s", (long long)row, describe(holder, who));

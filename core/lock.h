@@ -13,9 +13,9 @@ struct lock;
 
 struct lock_holder {
 	pid_t pid;
-	bool alive;         /* the same process (pid, start time, boot) still runs */
+	bool alive; /* the same process (pid, start time, boot) still runs */
 	char rotation[32];
-	int64_t since_ms;   /* wall clock */
+	int64_t since_ms; /* wall clock */
 };
 
 /* `path` must be there, a regular file of this user that no other may write. ERR_TEMPORARY when the file system has no

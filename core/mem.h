@@ -7,7 +7,7 @@
 
 #define MEM_RETURNS __attribute__((malloc, returns_nonnull, warn_unused_result))
 
-void *mem_alloc(size_t size) MEM_RETURNS;              /* zeroed; free() it */
+void *mem_alloc(size_t size) MEM_RETURNS;               /* zeroed; free() it */
 void *mem_array(size_t count, size_t size) MEM_RETURNS; /* zeroed; the product is checked */
 /* Grows to `count` elements; new ones are not zeroed. Never for secrets: the old copy is not wiped. */
 void *mem_grow(void *old, size_t count, size_t size) __attribute__((returns_nonnull, warn_unused_result));
@@ -19,6 +19,11 @@ _Noreturn void mem_out(void);
 /* Clean-up by attribute: `AUTO_FREE char *s = NULL;`. Hand over with STEAL(s). */
 void mem_auto(void *address_of_pointer);
 #define AUTO_FREE __attribute__((cleanup(mem_auto)))
-#define STEAL(p) (__extension__({ __typeof__(p) stolen_ = (p); (p) = NULL; stolen_; }))
+#define STEAL(p)                                                                                                       \
+	(__extension__({                                                                                               \
+		__typeof__(p) stolen_ = (p);                                                                           \
+		(p) = NULL;                                                                                            \
+		stolen_;                                                                                               \
+	}))
 
 #endif

@@ -15,8 +15,10 @@
 #define DURATION_MAX ((int64_t)1000 * 365 * 86400 * 1000)
 #define DAY_MINUTES (24 * 60)
 
-static const struct { const char *unit; int64_t ms; } units[] = {
-	{ "w", 604800000 }, { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
+static const struct {
+	const char *unit;
+	int64_t ms;
+} units[] = { { "w", 604800000 }, { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
 #define N_UNITS (sizeof units / sizeof *units)
 
 static bool digit(char c)
@@ -38,8 +40,10 @@ bool policy_duration(const char *text, int64_t *ret_ms, struct err *e)
 		*ret_ms = n * units[i].ms;
 		return true;
 	}
-	return err_set(e, ERR_USAGE, "bad duration '%.40s': allowed is one whole number and one unit of "
-	               "ms s m h d w, as in 90s or 30d, up to 1000 years", text);
+	return err_set(e, ERR_USAGE,
+	               "bad duration '%.40s': allowed is one whole number and one unit of "
+	               "ms s m h d w, as in 90s or 30d, up to 1000 years",
+	               text);
 }
 
 const char *policy_duration_text(int64_t ms, char ret[32])
@@ -54,15 +58,17 @@ const char *policy_duration_text(int64_t ms, char ret[32])
 }
 
 struct window {
-	unsigned days;      /* bit 0 is Sunday, as in struct tm */
-	int from, to;       /* minutes of the day; to <= from: over midnight */
+	unsigned days; /* bit 0 is Sunday, as in struct tm */
+	int from, to;  /* minutes of the day; to <= from: over midnight */
 	char zone[ZONE_MAX];
 };
 
 static bool bad_window(const char *text, const char *why, struct err *e)
 {
-	return err_set(e, ERR_USAGE, "bad window '%.100s': %s; allowed is DAYS HH:MM-HH:MM [ZONE], as in "
-	               "Mon-Fri 09:00-17:00 Europe/Berlin", text, why);
+	return err_set(e, ERR_USAGE,
+	               "bad window '%.100s': %s; allowed is DAYS HH:MM-HH:MM [ZONE], as in "
+	               "Mon-Fri 09:00-17:00 Europe/Berlin",
+	               text, why);
 }
 
 static const char *parse_day(const char *at, int *ret)

@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include "err.h"
 
-/* `350ms`, `90s`, `10m`, `2h`, `30d`, `4w`; one number and one unit, no sign, no space. ERR_USAGE says what is allowed. */
+/* `350ms`, `90s`, `10m`, `2h`, `30d`, `4w`; one number and one unit, no sign, no space. ERR_USAGE says what is allowed.
+ */
 bool policy_duration(const char *text, int64_t *ret_ms, struct err *) MUST_CHECK;
 const char *policy_duration_text(int64_t ms, char ret[32]); /* the shortest form that parses back */
 

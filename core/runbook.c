@@ -8,31 +8,40 @@
 /* The runbook. A row with `act` is committed as running, with its intent leaf, before the call; `ask` is read after it,
  * and before it on resume, until one of `want` is seen. A row without `act` rides on the next commit. */
 const struct rb_kind rb_kinds[RB_STEPS] = {
-	[RB_AUTHORIZE] = { "authorize", RB_CORE, rb_run_at_once, -1, -1, 0, true, "check window, facts and slot; freeze the plan" },
-	[RB_GENERATE] = { "generate", RB_CORE, rb_run_core, RB_GENERATE_VALUE, -1, 0, false, "make the value and seal it" },
+	[RB_AUTHORIZE] = { "authorize", RB_CORE, rb_run_at_once, -1, -1, 0, true,
+	                   "check window, facts and slot; freeze the plan" },
+	[RB_GENERATE] = { "generate", RB_CORE, rb_run_core, RB_GENERATE_VALUE, -1, 0, false,
+	                  "make the value and seal it" },
 	[RB_ISSUE] = { "issue", RB_AUTHORITY, rb_run_effect, KIND_PUT, KIND_LOOK, IN_USE, false,
-		"let the authority accept the new version beside the old one" },
-	[RB_PROBE] = { "probe", RB_AUTHORITY, rb_run_probe, -1, KIND_PROBE, 0, false, "log in with the new version at every endpoint" },
-	[RB_STORE] = { "store", RB_STORES, rb_run_effect, KIND_PUT, KIND_LOOK, IN_USE, true, "write the new version to the store" },
-	[RB_DISTRIBUTE] = { "distribute", RB_CONSUMERS, rb_run_effect, KIND_PUT, -1, 0, true, "hand the new version to the consumer" },
-	[RB_CONFIRM] = { "confirm", RB_CONSUMERS, rb_run_confirm, -1, RB_RECEIPT, 0, false, "wait for the consumer's receipt" },
+	               "let the authority accept the new version beside the old one" },
+	[RB_PROBE] = { "probe", RB_AUTHORITY, rb_run_probe, -1, KIND_PROBE, 0, false,
+	               "log in with the new version at every endpoint" },
+	[RB_STORE] = { "store", RB_STORES, rb_run_effect, KIND_PUT, KIND_LOOK, IN_USE, true,
+	               "write the new version to the store" },
+	[RB_DISTRIBUTE] = { "distribute", RB_CONSUMERS, rb_run_effect, KIND_PUT, -1, 0, true,
+	                    "hand the new version to the consumer" },
+	[RB_CONFIRM] = { "confirm", RB_CONSUMERS, rb_run_confirm, -1, RB_RECEIPT, 0, false,
+	                 "wait for the consumer's receipt" },
 	[RB_OVERLAP] = { "overlap", RB_CORE, rb_run_overlap, -1, -1, 0, false, "keep both versions valid" },
-	[RB_DRAIN] = { "drain", RB_AUTHORITY, rb_run_drain, -1, KIND_USAGE, 0, false, "wait until the old version is unused" },
+	[RB_DRAIN] = { "drain", RB_AUTHORITY, rb_run_drain, -1, KIND_USAGE, 0, false,
+	               "wait until the old version is unused" },
 	[RB_SUSPEND] = { "suspend", RB_AUTHORITY, rb_run_suspend, KIND_SUSPEND, KIND_LOOK, SEEN(KIND_SUSPENDED), true,
-		"refuse the old version, reversibly, and soak" },
+	                 "refuse the old version, reversibly, and soak" },
 	[RB_REVOKE] = { "revoke", RB_AUTHORITY, rb_run_revoke, KIND_DROP, KIND_LOOK, SEEN(KIND_ABSENT), true,
-		"refuse the old version for good and end its sessions" },
+	                "refuse the old version for good and end its sessions" },
 	[RB_RETIRE] = { "retire", RB_STORES, rb_run_effect, KIND_DROP, KIND_LOOK, SEEN(KIND_ABSENT), false,
-		"destroy the old version in the store" },
-	[RB_PROVE] = { "prove", RB_AUTHORITY, rb_run_prove, -1, KIND_PROBE, 0, false, "old refused, new accepted, stores agree" },
-	[RB_CLOSE] = { "close", RB_CORE, rb_run_core, RB_CLOSE_BOOKS, -1, 0, false, "erase what nothing needs, schedule the next" },
+	                "destroy the old version in the store" },
+	[RB_PROVE] = { "prove", RB_AUTHORITY, rb_run_prove, -1, KIND_PROBE, 0, false,
+	               "old refused, new accepted, stores agree" },
+	[RB_CLOSE] = { "close", RB_CORE, rb_run_core, RB_CLOSE_BOOKS, -1, 0, false,
+	               "erase what nothing needs, schedule the next" },
 };
 
 /* ---- words */
 
 static const char *const state_words[] = { "pending", "running", "done", "skipped", "undone", "failed" };
-static const char *const waits_words[] = { "nothing", "window", "retry", "probe", "receipt", "bake", "overlap", "drain", "soak",
-	"clock" };
+static const char *const waits_words[] = { "nothing", "window",  "retry", "probe", "receipt",
+	                                   "bake",    "overlap", "drain", "soak",  "clock" };
 static const char *const why_texts[] = {
 	[RB_WHY_NONE] = "",
 	[RB_WHY_CONFLICT] = "the slot is not as it was when the plan was made; nothing was changed",
@@ -132,8 +141,8 @@ static void finish(struct rb *rb)
 	rb->dirty = true;
 	for (size_t i = 0; rb->back && i < rb->n; i++) {
 		struct rb_row *r = &rb->rows[i];
-		bool effect = r->step == RB_GENERATE || r->step == RB_ISSUE || r->step == RB_STORE || r->step == RB_DISTRIBUTE ||
-		              r->step == RB_SUSPEND;
+		bool effect = r->step == RB_GENERATE || r->step == RB_ISSUE || r->step == RB_STORE ||
+		              r->step == RB_DISTRIBUTE || r->step == RB_SUSPEND;
 		if (!r->undo && effect && r->state == RB_DONE) {
 			r->state = RB_UNDONE;
 			rb_touch(r);
@@ -231,7 +240,8 @@ void rb_release(struct rb *rb)
 	if (r->step == RB_CONFIRM || r->step == RB_DRAIN || r->step == RB_PROBE || r->step == RB_PROVE)
 		r->wait.on = false;
 	if (r->phase == RB_ACT || r->phase == RB_ASK)
-		r->phase = rb_kinds[r->step].act >= 0 && rb_row_at(r) != RB_CORE && r->state == RB_RUNNING ? RB_LOOK : r->phase;
+		r->phase = rb_kinds[r->step].act >= 0 && rb_row_at(r) != RB_CORE && r->state == RB_RUNNING ? RB_LOOK :
+		                                                                                             r->phase;
 	rb_touch(r);
 }
 
@@ -244,7 +254,8 @@ bool rb_hurry(struct rb *rb)
 		if (r->step <= RB_CONFIRM && (r->state == RB_PENDING || r->state == RB_RUNNING) && !rb->force)
 			return false;
 	for (struct rb_row *r = rb->rows; r < revoke; r++) {
-		bool waits = r->step == RB_OVERLAP || r->step == RB_DRAIN || r->step == RB_CONFIRM || r->step == RB_SUSPEND;
+		bool waits =
+			r->step == RB_OVERLAP || r->step == RB_DRAIN || r->step == RB_CONFIRM || r->step == RB_SUSPEND;
 		if (!waits || (r->state != RB_PENDING && r->state != RB_RUNNING))
 			continue;
 		if (r->step == RB_SUSPEND && r->state == RB_RUNNING && r->phase == RB_SOAK)
@@ -271,10 +282,12 @@ static void insert(struct rb *rb, size_t at, enum rb_step step, uint16_t target)
 bool rb_join(struct rb *rb, uint16_t consumer, const struct rb_now *now)
 {
 	(void)now;
-	struct rb_row *suspend = rb_find(rb, RB_SUSPEND), *revoke = rb_find(rb, RB_REVOKE), *drain = rb_find(rb, RB_DRAIN);
+	struct rb_row *suspend = rb_find(rb, RB_SUSPEND), *revoke = rb_find(rb, RB_REVOKE),
+		      *drain = rb_find(rb, RB_DRAIN);
 	if (rb->back || rb->shape.order != RB_ROTATE || !revoke || revoke->state != RB_PENDING)
 		return false;
-	struct rb_row *before = suspend->state == RB_RUNNING ? suspend : revoke; /* it is told at once, not after the soak */
+	struct rb_row *before =
+		suspend->state == RB_RUNNING ? suspend : revoke; /* it is told at once, not after the soak */
 	if (suspend->state == RB_PENDING || suspend->state == RB_SKIPPED) {
 		/* n-1 is untouched: the overlap begins anew for the newcomer */
 		before = rb_find(rb, RB_OVERLAP);
@@ -295,10 +308,12 @@ void rb_leave(struct rb *rb, uint16_t consumer, const struct rb_now *now)
 {
 	for (size_t i = 0; i < rb->n; i++) {
 		struct rb_row *r = &rb->rows[i];
-		if (rb_row_at(r) != RB_CONSUMERS || r->target != consumer || (r->state != RB_PENDING && r->state != RB_RUNNING))
+		if (rb_row_at(r) != RB_CONSUMERS || r->target != consumer ||
+		    (r->state != RB_PENDING && r->state != RB_RUNNING))
 			continue;
 		r->ended = now->wall;
-		r->state = r->state == RB_RUNNING ? RB_FAILED : RB_SKIPPED; /* what had begun is on record as given up */
+		r->state =
+			r->state == RB_RUNNING ? RB_FAILED : RB_SKIPPED; /* what had begun is on record as given up */
 		rb_touch(r);
 	}
 }

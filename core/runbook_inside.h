@@ -11,20 +11,20 @@ typedef enum turn rb_run_fn(struct rb *, struct rb_row *, const struct rb_now *,
 #define SEEN(s) (1u << (s))
 #define IN_USE (SEEN(KIND_HELD) | SEEN(KIND_CURRENT))
 
-struct rb_kind {          /* one row of the runbook */
+struct rb_kind { /* one row of the runbook */
 	const char *name;
 	enum rb_at at;
 	rb_run_fn *run;
 	int act, ask;
-	unsigned want;    /* SEEN() of the answers to `ask` that mean done */
+	unsigned want; /* SEEN() of the answers to `ask` that mean done */
 	bool gated;
 	const char *does;
 };
 extern const struct rb_kind rb_kinds[RB_STEPS];
 
 /* runbook_rows.c: what each row does */
-rb_run_fn rb_run_at_once, rb_run_core, rb_run_effect, rb_run_probe, rb_run_confirm, rb_run_overlap, rb_run_drain, rb_run_suspend,
-	rb_run_revoke, rb_run_prove;
+rb_run_fn rb_run_at_once, rb_run_core, rb_run_effect, rb_run_probe, rb_run_confirm, rb_run_overlap, rb_run_drain,
+	rb_run_suspend, rb_run_revoke, rb_run_prove;
 
 /* runbook_time.c: questions, pauses, gates, health */
 #define RB_CLOCK_WORTH 5000 /* shorter waits are not worth asking the authority for the time */
@@ -35,8 +35,8 @@ int64_t rb_at_least_0(int64_t ms);
 void rb_wait_begin(struct rb_wait *, int64_t need, const struct rb_now *, int64_t authority);
 enum turn rb_ask(struct rb *, const struct rb_row *, struct rb_act *, int verb, enum rb_at, uint32_t part);
 const struct rb_answer *rb_answer_to(struct rb *, int verb); /* NULL: that is not what came in */
-enum turn rb_pause(struct rb *, const struct rb_row *, const struct rb_now *, struct rb_act *, enum rb_waits, int64_t for_ms,
-                   int64_t left);
+enum turn rb_pause(struct rb *, const struct rb_row *, const struct rb_now *, struct rb_act *, enum rb_waits,
+                   int64_t for_ms, int64_t left);
 int64_t rb_backoff(struct rb *, const struct rb_now *, int64_t ceiling);
 bool rb_gated(struct rb *, const struct rb_row *, const struct rb_now *, struct rb_act *);
 /* How much of the row's wait is left. False: `act` asks the authority for the time first. */
@@ -44,8 +44,8 @@ bool rb_time_left(struct rb *, struct rb_row *, int64_t need, const struct rb_no
 enum watch rb_watch(struct rb *, const struct rb_row *, const struct rb_now *, struct rb_act *);
 int64_t rb_sooner(const struct rb *, const struct rb_now *, int64_t ms);
 /* A watched wait. True: it is over. False: `act` and *ret say what to do; *bad: a consumer is unwell. */
-bool rb_waited(struct rb *, struct rb_row *, int64_t need, enum rb_waits, const struct rb_now *, struct rb_act *, enum turn *ret,
-               bool *bad);
+bool rb_waited(struct rb *, struct rb_row *, int64_t need, enum rb_waits, const struct rb_now *, struct rb_act *,
+               enum turn *ret, bool *bad);
 
 /* runbook_plan.c: the rows there are, how one ends, and the way back */
 struct rb_row *rb_add(struct rb *, enum rb_step, bool old, bool undo, uint16_t target);

@@ -97,8 +97,13 @@ struct rb_row *rb_add(struct rb *rb, enum rb_step step, bool old, bool undo, uin
 		rb->rows = mem_grow(rb->rows, rb->cap, sizeof *rb->rows);
 	}
 	struct rb_row *r = &rb->rows[rb->n++];
-	*r = (struct rb_row){ .step = (uint8_t)step, .old = old, .undo = undo, .target = target, .started = -1, .ended = -1,
-		.dirty = true };
+	*r = (struct rb_row){ .step = (uint8_t)step,
+		              .old = old,
+		              .undo = undo,
+		              .target = target,
+		              .started = -1,
+		              .ended = -1,
+		              .dirty = true };
 	return r;
 }
 
@@ -165,7 +170,8 @@ bool rb_can_roll_back(const struct rb *rb)
 	if (rb->shape.order != RB_ROTATE || !rb->shape.has_old || rb->old_known)
 		return true;
 	/* n-1 is valid but nobody here can hand it out again */
-	return !rb_any_begun(rb, RB_DISTRIBUTE) && !rb_any_begun(rb, RB_STORE) && !(rb_one_slot(rb) && rb_any_begun(rb, RB_ISSUE));
+	return !rb_any_begun(rb, RB_DISTRIBUTE) && !rb_any_begun(rb, RB_STORE) &&
+	       !(rb_one_slot(rb) && rb_any_begun(rb, RB_ISSUE));
 }
 
 static void way_back(struct rb *rb)
@@ -240,7 +246,8 @@ void rb_recovered(struct rb *rb, struct rb_row *r)
 	rb_touch(r);
 }
 
-/* The row cannot be carried out: back if the policy says so and there is a way back, else held with everything valid. */
+/* The row cannot be carried out: back if the policy says so and there is a way back, else held with everything valid.
+ */
 enum turn rb_fail(struct rb *rb, struct rb_row *r, const struct rb_now *now, enum rb_why why)
 {
 	/* Once everybody has shown that n works, trouble at the authority is no reason to take it away again. */
@@ -279,7 +286,8 @@ enum turn rb_temporary(struct rb *rb, struct rb_row *r, const struct rb_now *now
 }
 
 /* An answer that ends no row: OK and MORE are the caller's. */
-enum turn rb_trouble(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act, const struct rb_answer *a)
+enum turn rb_trouble(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act,
+                     const struct rb_answer *a)
 {
 	if (a->rc == KIND_CONFLICT && r->old && !r->undo)
 		return rb_held(rb, RB_WHY_CONFLICT); /* n-1 is another's: nobody may be sent back to it */

@@ -30,8 +30,8 @@ static int act_of(const struct rb *rb, const struct rb_row *r)
 }
 
 /* The answer to a look, after the act (RB_ASK) or before it is repeated (RB_LOOK). */
-static enum turn looked(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act, const struct rb_answer *a,
-                        unsigned want)
+static enum turn looked(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act,
+                        const struct rb_answer *a, unsigned want)
 {
 	if (a->rc != KIND_OK && a->rc != KIND_MORE)
 		return rb_trouble(rb, r, now, act, a);
@@ -46,8 +46,8 @@ static enum turn looked(struct rb *rb, struct rb_row *r, const struct rb_now *no
 }
 
 /* The answer to the act itself. `next` is where OK leads. */
-static enum turn acted(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act, const struct rb_answer *a,
-                       enum rb_phase next)
+static enum turn acted(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act,
+                       const struct rb_answer *a, enum rb_phase next)
 {
 	if (a->rc == KIND_OK) {
 		r->phase = (uint8_t)next;
@@ -134,8 +134,8 @@ enum turn rb_run_probe(struct rb *rb, struct rb_row *r, const struct rb_now *now
 	if (!r->wait.on)
 		rb_wait_begin(&r->wait, rb->policy.probe_timeout, now, -1);
 	left = rb_wait_left(&r->wait, now);
-	return left ? rb_pause(rb, r, now, act, RB_FOR_PROBE, rb_backoff(rb, now, RB_BACKOFF_RECEIPT), left)
-	            : rb_fail(rb, r, now, RB_WHY_REFUSED);
+	return left ? rb_pause(rb, r, now, act, RB_FOR_PROBE, rb_backoff(rb, now, RB_BACKOFF_RECEIPT), left) :
+	              rb_fail(rb, r, now, RB_WHY_REFUSED);
 }
 
 enum turn rb_run_confirm(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act)
@@ -152,8 +152,8 @@ enum turn rb_run_confirm(struct rb *rb, struct rb_row *r, const struct rb_now *n
 	int64_t left = 0;
 	if (!rb_time_left(rb, r, rb->policy.confirm_timeout, now, act, &left))
 		return STOP;
-	return left ? rb_pause(rb, r, now, act, RB_FOR_RECEIPT, rb_backoff(rb, now, RB_BACKOFF_RECEIPT), left)
-	            : rb_fail(rb, r, now, RB_WHY_RECEIPT);
+	return left ? rb_pause(rb, r, now, act, RB_FOR_RECEIPT, rb_backoff(rb, now, RB_BACKOFF_RECEIPT), left) :
+	              rb_fail(rb, r, now, RB_WHY_RECEIPT);
 }
 
 enum turn rb_run_overlap(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act)
@@ -169,7 +169,8 @@ enum turn rb_run_overlap(struct rb *rb, struct rb_row *r, const struct rb_now *n
 	return bad ? rb_held(rb, RB_WHY_HEALTH) : turn;
 }
 
-/* One sample: sessions at every endpoint. False: `act` asks for the next one, or *turn says what to do about trouble. */
+/* One sample: sessions at every endpoint. False: `act` asks for the next one, or *turn says what to do about trouble.
+ */
 static bool sampled(struct rb *rb, struct rb_row *r, const struct rb_now *now, struct rb_act *act, enum turn *turn)
 {
 	const struct rb_answer *a = rb_answer_to(rb, KIND_USAGE);
@@ -379,7 +380,8 @@ static bool disconnected(struct rb *rb, struct rb_row *r, const struct rb_now *n
 		r->part++;
 	if (r->part >= rb->endpoints)
 		return true;
-	*turn = a && a->sessions ? rb_temporary(rb, r, now, act) : rb_ask(rb, r, act, KIND_DISCONNECT, RB_AUTHORITY, r->part);
+	*turn = a && a->sessions ? rb_temporary(rb, r, now, act) :
+	                           rb_ask(rb, r, act, KIND_DISCONNECT, RB_AUTHORITY, r->part);
 	return false;
 }
 
@@ -414,7 +416,8 @@ enum turn rb_run_revoke(struct rb *rb, struct rb_row *r, const struct rb_now *no
 		if (rb->v.question != KIND_LOOK && !disconnected(rb, r, now, act, &turn))
 			return turn;
 		a = rb_answer_to(rb, KIND_LOOK);
-		return a ? looked(rb, r, now, act, a, SEEN(KIND_ABSENT)) : rb_ask(rb, r, act, KIND_LOOK, RB_AUTHORITY, 0);
+		return a ? looked(rb, r, now, act, a, SEEN(KIND_ABSENT)) :
+		           rb_ask(rb, r, act, KIND_LOOK, RB_AUTHORITY, 0);
 	}
 }
 

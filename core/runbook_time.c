@@ -13,8 +13,12 @@ int64_t rb_at_least_0(int64_t ms)
 
 void rb_wait_begin(struct rb_wait *w, int64_t need, const struct rb_now *now, int64_t authority)
 {
-	*w = (struct rb_wait){ .on = true, .need = need, .wall = now->wall, .boot = now->boot, .boot_id = now->boot_id,
-		.authority = authority };
+	*w = (struct rb_wait){ .on = true,
+		               .need = need,
+		               .wall = now->wall,
+		               .boot = now->boot,
+		               .boot_id = now->boot_id,
+		               .authority = authority };
 }
 
 static void wait_rebase(struct rb_wait *w, const struct rb_now *now, int64_t proven, int64_t authority)
@@ -30,7 +34,8 @@ int64_t rb_wait_left(struct rb_wait *w, const struct rb_now *now)
 {
 	if (w->boot_id == now->boot_id) {
 		int64_t wall = now->wall - w->wall, boot = now->boot - w->boot;
-		int64_t proven = rb_at_least_0(wall < boot ? wall : boot), longest = rb_at_least_0(wall > boot ? wall : boot);
+		int64_t proven = rb_at_least_0(wall < boot ? wall : boot),
+			longest = rb_at_least_0(wall > boot ? wall : boot);
 		/* the authority's base moves by the longer of the two, so that a later boot is never credited twice */
 		wait_rebase(w, now, proven, w->authority < 0 ? -1 : w->authority + longest);
 	} else {
@@ -47,9 +52,14 @@ enum turn rb_ask(struct rb *rb, const struct rb_row *r, struct rb_act *act, int 
 	rb->v.have = false;
 	rb->v.question = verb;
 	rb->v.fenced = at == RB_AUTHORITY && rb->in_doubt;
-	*act = (struct rb_act){ .what = RB_CALL, .row = (size_t)(r - rb->rows), .verb = verb, .at = at, .old = r->old,
-		.target = r->target, .endpoint = at == RB_AUTHORITY ? (uint16_t)part : 0,
-		.fence = rb->v.fenced || (at != RB_AUTHORITY && r->phase == RB_LOOK) };
+	*act = (struct rb_act){ .what = RB_CALL,
+		                .row = (size_t)(r - rb->rows),
+		                .verb = verb,
+		                .at = at,
+		                .old = r->old,
+		                .target = r->target,
+		                .endpoint = at == RB_AUTHORITY ? (uint16_t)part : 0,
+		                .fence = rb->v.fenced || (at != RB_AUTHORITY && r->phase == RB_LOOK) };
 	return STOP;
 }
 
@@ -64,12 +74,16 @@ const struct rb_answer *rb_answer_to(struct rb *rb, int verb)
 }
 
 enum turn rb_pause(struct rb *rb, const struct rb_row *r, const struct rb_now *now, struct rb_act *act,
-                       enum rb_waits waits_for, int64_t for_ms, int64_t left)
+                   enum rb_waits waits_for, int64_t for_ms, int64_t left)
 {
 	rb->v.have = false; /* an answer from before a wait proves nothing after it */
 	rb->v.question = -1;
-	*act = (struct rb_act){ .what = RB_WAIT, .row = (size_t)(r - rb->rows), .waits_for = waits_for,
-		.poll_at = now->boot + for_ms, .until = left < 0 ? -1 : now->wall + left, .verb = -1 };
+	*act = (struct rb_act){ .what = RB_WAIT,
+		                .row = (size_t)(r - rb->rows),
+		                .waits_for = waits_for,
+		                .poll_at = now->boot + for_ms,
+		                .until = left < 0 ? -1 : now->wall + left,
+		                .verb = -1 };
 	return STOP;
 }
 
@@ -95,7 +109,8 @@ bool rb_gated(struct rb *rb, const struct rb_row *r, const struct rb_now *now, s
 }
 
 /* How much of the row's wait is left. False: `act` asks the authority for the time first. */
-bool rb_time_left(struct rb *rb, struct rb_row *r, int64_t need, const struct rb_now *now, struct rb_act *act, int64_t *left)
+bool rb_time_left(struct rb *rb, struct rb_row *r, int64_t need, const struct rb_now *now, struct rb_act *act,
+                  int64_t *left)
 {
 	bool other_boot = r->wait.on && r->wait.boot_id != now->boot_id;
 	int64_t authority = -1;
@@ -163,7 +178,7 @@ int64_t rb_sooner(const struct rb *rb, const struct rb_now *now, int64_t ms)
 
 /* A watched wait of `need`. True: it is over. False: `act` and *ret say what to do. */
 bool rb_waited(struct rb *rb, struct rb_row *r, int64_t need, enum rb_waits waits_for, const struct rb_now *now,
-                   struct rb_act *act, enum turn *ret, bool *bad)
+               struct rb_act *act, enum turn *ret, bool *bad)
 {
 	int64_t left = 0;
 	enum watch w = rb_watch(rb, r, now, act);

@@ -143,7 +143,7 @@ static bool value_fits(const json_t *v, const struct schema_key *k)
 }
 
 bool schema_fits(const json_t *object, const struct schema_key *table, const char *extra, bool whole,
-		 const char **ret_key)
+                 const char **ret_key)
 {
 	*ret_key = "";
 	for (const struct schema_key *k = table; json_is_object(object) && k->name; k++) {
@@ -260,7 +260,7 @@ static json_t *type_schema(const struct schema_key *k)
 		return list_schema(typed("string"), false);
 	case SCHEMA_STRING_MAP:
 		return json_pack("{s:s,s:{s:[s,s,s]}}", "type", "object", "additionalProperties", "type", "string",
-				 "number", "boolean");
+		                 "number", "boolean");
 	case SCHEMA_OBJECT:
 		return object_schema(k->sub, k->flags & SCHEMA_ONE_KEY);
 	case SCHEMA_OBJECTS:

@@ -24,7 +24,7 @@ _Static_assert(KEY_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "one si
 _Static_assert(WRAPPED_LEN <= SEAL_WRAPPED_MAX, "a wrapped key fits the caller's array");
 
 enum key_name { KEK, LOG_FP, FIND_FP, KEY_NAMES };
-static const char *const key_names[KEY_NAMES] = {"kek", "log.fp", "find.fp"};
+static const char *const key_names[KEY_NAMES] = { "kek", "log.fp", "find.fp" };
 
 struct seal {
 	unsigned char data[KEY_BYTES], log_fp[KEY_BYTES], find_fp[KEY_BYTES];
@@ -56,7 +56,7 @@ static bool write_all(int fd, const char *text, size_t len)
 
 /* Removes again what it made when it fails. */
 static bool write_key(int dir, const char *keys_dir, const char *name, const unsigned char key[KEY_BYTES],
-		      struct err *e)
+                      struct err *e)
 {
 	char text[KEY_FILE_SIZE + 1];
 	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -86,17 +86,17 @@ static bool owner_only(const struct stat *st, const char *keys_dir, const char *
 		return err_set(e, ERR_REFUSED, "key file '%s/%s' is no regular file", keys_dir, name);
 	if (st->st_uid != geteuid()) {
 		err_set(e, ERR_REFUSED, "key file '%s/%s' belongs to uid %u, rotor runs as %u", keys_dir, name,
-			(unsigned)st->st_uid, (unsigned)geteuid());
+		        (unsigned)st->st_uid, (unsigned)geteuid());
 		return err_hint(e, "run rotor as the user who owns this home");
 	}
 	if (st->st_mode & 077) {
 		err_set(e, ERR_REFUSED, "key file '%s/%s' is open to others (mode %04o)", keys_dir, name,
-			(unsigned)(st->st_mode & 07777));
+		        (unsigned)(st->st_mode & 07777));
 		return err_hint(e, "chmod 600 it, and treat what it protected as known to whoever could read it");
 	}
 	if (st->st_size != KEY_FILE_SIZE) {
 		err_set(e, ERR_REFUSED, "key file '%s/%s' has %lld bytes, not %d", keys_dir, name,
-			(long long)st->st_size, KEY_FILE_SIZE);
+		        (long long)st->st_size, KEY_FILE_SIZE);
 		return err_hint(e, "put it back from the backup of this home");
 	}
 	return true;
@@ -136,9 +136,9 @@ static bool read_key(int dir, const char *keys_dir, const char *name, unsigned c
 	else if (!read_text(fd, text))
 		err_set(e, ERR_FAILED, "cannot read key file '%s/%s'", keys_dir, name);
 	else if (text[KEY_FILE_SIZE - 1] != '\n' ||
-		 sodium_hex2bin(ret, KEY_BYTES, text, KEY_FILE_SIZE - 1, NULL, &got, NULL) != 0 || got != KEY_BYTES)
+	         sodium_hex2bin(ret, KEY_BYTES, text, KEY_FILE_SIZE - 1, NULL, &got, NULL) != 0 || got != KEY_BYTES)
 		err_set(e, ERR_REFUSED, "key file '%s/%s' is not %d hex digits and a newline", keys_dir, name,
-			2 * KEY_BYTES);
+		        2 * KEY_BYTES);
 	else
 		ok = true;
 	sodium_memzero(text, sizeof text);
@@ -163,19 +163,19 @@ static void wrap_ad(unsigned char keys[KEY_NAMES][KEY_BYTES], unsigned char ret[
 }
 
 static void wrap(unsigned char keys[KEY_NAMES][KEY_BYTES], const unsigned char data[KEY_BYTES],
-		 unsigned char ret[WRAPPED_LEN])
+                 unsigned char ret[WRAPPED_LEN])
 {
 	unsigned char ad[WRAP_AD_BYTES];
 	wrap_ad(keys, ad);
 	ret[0] = WRAP_VERSION;
 	randombytes_buf(ret + 1, NONCE);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 1 + NONCE, NULL, data, KEY_BYTES, ad, sizeof ad, NULL,
-						   ret + 1, keys[KEK]);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(ret + 1 + NONCE, NULL, data, KEY_BYTES, ad, sizeof ad, NULL, ret + 1,
+	                                           keys[KEK]);
 	sodium_memzero(ad, sizeof ad);
 }
 
 static bool unwrap(unsigned char keys[KEY_NAMES][KEY_BYTES], const unsigned char *wrapped, size_t len,
-		   const char *keys_dir, unsigned char ret[KEY_BYTES], struct err *e)
+                   const char *keys_dir, unsigned char ret[KEY_BYTES], struct err *e)
 {
 	unsigned char ad[WRAP_AD_BYTES];
 	if (len != WRAPPED_LEN || wrapped[0] != WRAP_VERSION) {
@@ -184,12 +184,12 @@ static bool unwrap(unsigned char keys[KEY_NAMES][KEY_BYTES], const unsigned char
 	}
 	wrap_ad(keys, ad);
 	bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(ret, NULL, NULL, wrapped + 1 + NONCE, KEY_BYTES + TAG, ad,
-							     sizeof ad, wrapped + 1, keys[KEK]) == 0;
+	                                                     sizeof ad, wrapped + 1, keys[KEK]) == 0;
 	sodium_memzero(ad, sizeof ad);
 	if (ok)
 		return true;
 	err_set(e, ERR_REFUSED, "the keys in '%s' do not fit this state: kek, log.fp or find.fp is a wrong key",
-		keys_dir);
+	        keys_dir);
 	return err_hint(e, "state and keys/ belong together: put back the key files of this home");
 }
 
@@ -256,8 +256,8 @@ void seal_free(struct seal *s)
 
 static void hash_number(crypto_generichash_state *h, uint32_t n)
 {
-	const unsigned char bytes[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
-					(unsigned char)n};
+	const unsigned char bytes[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+		                         (unsigned char)n };
 	crypto_generichash_update(h, bytes, sizeof bytes);
 }
 
@@ -282,7 +282,7 @@ static void value_ad(const char *secret, uint32_t version, const char *field, un
 }
 
 bool seal_value(const struct seal *s, const char *secret, uint32_t version, const char *field, const void *value,
-		size_t len, struct buf *ret)
+                size_t len, struct buf *ret)
 {
 	unsigned char ad[VALUE_AD_BYTES];
 	if (len > FIELDS_VALUE_MAX)
@@ -298,21 +298,21 @@ bool seal_value(const struct seal *s, const char *secret, uint32_t version, cons
 }
 
 bool seal_unseal(const struct seal *s, const char *secret, uint32_t version, const char *field, const void *sealed,
-		 size_t len, struct fields *ret, struct err *e)
+                 size_t len, struct fields *ret, struct err *e)
 {
 	unsigned char ad[VALUE_AD_BYTES];
 	const unsigned char *from = sealed;
 	if (len < SEAL_OVERHEAD || len > FIELDS_VALUE_MAX + SEAL_OVERHEAD)
 		return err_set(e, ERR_FAILED, "sealed value '%s' of '%s' version %u has an impossible size", field,
-			       secret, version);
+		               secret, version);
 	value_ad(secret, version, field, ad);
 	unsigned char *clear = arena_alloc(len - SEAL_OVERHEAD);
 	bool ok = crypto_aead_xchacha20poly1305_ietf_decrypt(clear, NULL, NULL, from + NONCE, len - NONCE, ad,
-							     sizeof ad, from, s->data) == 0;
+	                                                     sizeof ad, from, s->data) == 0;
 	if (!ok)
 		err_set(e, ERR_FAILED,
-			"sealed value '%s' of '%s' version %u does not open: it was altered or belongs elsewhere",
-			field, secret, version);
+		        "sealed value '%s' of '%s' version %u does not open: it was altered or belongs elsewhere",
+		        field, secret, version);
 	else
 		ok = fields_set(ret, field, (const char *)clear, len - SEAL_OVERHEAD, e);
 	arena_free(clear);

@@ -11,27 +11,30 @@
 #include "err.h"
 #include "fields.h"
 
-#define SEAL_FP_TEXT 48      /* "k1:" and 32 hex digits, NUL */
+#define SEAL_FP_TEXT 48 /* "k1:" and 32 hex digits, NUL */
 #define SEAL_FIND_BYTES 16
-#define SEAL_OVERHEAD 40     /* nonce and tag */
+#define SEAL_OVERHEAD 40 /* nonce and tag */
 #define SEAL_WRAPPED_MAX 128
 
 struct seal; /* the keys, in the arena */
 
-/* Makes the key files in `keys_dir` (O_EXCL, 0600, synced): kek, log.fp, find.fp; `ret_wrapped` is the new data key under
- * the kek, bound to the other two, to be kept in the state. */
-bool seal_create(const char *keys_dir, unsigned char ret_wrapped[SEAL_WRAPPED_MAX], size_t *ret_len, struct err *) MUST_CHECK;
-/* ERR_REFUSED with a word on what to do when a key file is missing, readable by others, or when they do not open `wrapped`
+/* Makes the key files in `keys_dir` (O_EXCL, 0600, synced): kek, log.fp, find.fp; `ret_wrapped` is the new data key
+ * under the kek, bound to the other two, to be kept in the state. */
+bool seal_create(const char *keys_dir, unsigned char ret_wrapped[SEAL_WRAPPED_MAX], size_t *ret_len,
+                 struct err *) MUST_CHECK;
+/* ERR_REFUSED with a word on what to do when a key file is missing, readable by others, or when they do not open
+ * `wrapped`
  * ("wrong key", never "corrupt"). */
-bool seal_open(const char *keys_dir, const unsigned char *wrapped, size_t len, struct seal **ret, struct err *) MUST_CHECK;
+bool seal_open(const char *keys_dir, const unsigned char *wrapped, size_t len, struct seal **ret,
+               struct err *) MUST_CHECK;
 void seal_free(struct seal *);
 
 /* Appends nonce, ciphertext and tag to `ret`. */
-bool seal_value(const struct seal *, const char *secret, uint32_t version, const char *field, const void *value, size_t len,
-                struct buf *ret);
+bool seal_value(const struct seal *, const char *secret, uint32_t version, const char *field, const void *value,
+                size_t len, struct buf *ret);
 /* Opens into `fields` under the name `field`. ERR_FAILED when it was altered or belongs elsewhere. */
-bool seal_unseal(const struct seal *, const char *secret, uint32_t version, const char *field, const void *sealed, size_t len,
-                 struct fields *ret, struct err *) MUST_CHECK;
+bool seal_unseal(const struct seal *, const char *secret, uint32_t version, const char *field, const void *sealed,
+                 size_t len, struct fields *ret, struct err *) MUST_CHECK;
 
 /* For the log: BLAKE2b-256 keyed with log.fp over length-prefixed secret id || value, first 128 bits, "k1:<hex>". The
  * value of several fields is their canonical JSON object with sorted keys; `username` alone does not make a version, so

@@ -20,41 +20,44 @@
 /* Everything that changes with each step of a rotation is in small rows of their own: plans, declarations and sealed
  * values would otherwise be written again with them. */
 static const char schema[] =
-    "PRAGMA page_size=4096;"
-    "PRAGMA journal_mode=WAL;"
-    "BEGIN;"
-    "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "CREATE TABLE tree(one INTEGER PRIMARY KEY CHECK(one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL);"
-    "CREATE TABLE leaf(seq INTEGER PRIMARY KEY, data TEXT NOT NULL);"
-    "CREATE TABLE node(level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY(level, idx)) WITHOUT ROWID;"
-    "CREATE TABLE head(size INTEGER PRIMARY KEY, note TEXT NOT NULL);"
-    "CREATE TABLE blob(sha TEXT PRIMARY KEY, data TEXT NOT NULL);"
-    "CREATE TABLE secret(row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,"
-    " owner TEXT, risk TEXT, type TEXT, provider TEXT, policy TEXT, labels TEXT,"
-    " version INTEGER NOT NULL DEFAULT 0, issued_at INTEGER, rotated_at INTEGER, due_at INTEGER, expires_at INTEGER,"
-    " unfinished INTEGER NOT NULL DEFAULT 0);"
-    "CREATE INDEX secret_due ON secret(due_at) WHERE unfinished = 0 AND due_at IS NOT NULL;"
-    "CREATE INDEX secret_expires ON secret(expires_at) WHERE expires_at IS NOT NULL;"
-    "CREATE TABLE decl(row INTEGER PRIMARY KEY, text TEXT NOT NULL);"
-    "CREATE TABLE version(row INTEGER, n INTEGER, state INTEGER NOT NULL, issued_at INTEGER, expires_at INTEGER,"
-    " revoked_at INTEGER, handle TEXT NOT NULL, rotation TEXT NOT NULL, reason TEXT NOT NULL, fp TEXT NOT NULL,"
-    " slot TEXT NOT NULL, PRIMARY KEY(row, n)) WITHOUT ROWID;"
-    "CREATE TABLE value(row INTEGER, n INTEGER, field TEXT, sealed BLOB NOT NULL, PRIMARY KEY(row, n, field))"
-    " WITHOUT ROWID;"
-    "CREATE TABLE found(hash BLOB, row INTEGER, n INTEGER, PRIMARY KEY(hash, row, n)) WITHOUT ROWID;"
-    "CREATE INDEX found_row ON found(row);"
-    "CREATE TABLE kept(row INTEGER, name TEXT, field TEXT, sealed BLOB NOT NULL, PRIMARY KEY(row, name, field))"
-    " WITHOUT ROWID;"
-    "CREATE TABLE rotation(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, row INTEGER NOT NULL, secret TEXT NOT NULL,"
-    " state TEXT NOT NULL, reason TEXT, actor TEXT, version INTEGER, previous INTEGER, started INTEGER, ended INTEGER,"
-    " next_at INTEGER, waits_for TEXT, held_because TEXT, until INTEGER, runbook INTEGER, digest TEXT, body TEXT);"
-    "CREATE INDEX rotation_row ON rotation(row);"
-    "CREATE INDEX rotation_open ON rotation(next_at) WHERE ended IS NULL;"
-    "CREATE TABLE plan(n INTEGER PRIMARY KEY, text TEXT);"
-    "CREATE TABLE step(rotation TEXT, idx INTEGER, step TEXT, target TEXT, state TEXT, class TEXT, receipt TEXT,"
-    " error TEXT, body TEXT, version INTEGER, attempts INTEGER, started INTEGER, ended INTEGER,"
-    " PRIMARY KEY(rotation, idx)) WITHOUT ROWID;"
-    "INSERT INTO tree VALUES(1, 0, x'');";
+	"PRAGMA page_size=4096;"
+	"PRAGMA journal_mode=WAL;"
+	"BEGIN;"
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	"CREATE TABLE tree(one INTEGER PRIMARY KEY CHECK(one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL);"
+	"CREATE TABLE leaf(seq INTEGER PRIMARY KEY, data TEXT NOT NULL);"
+	"CREATE TABLE node(level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY(level, idx)) WITHOUT ROWID;"
+	"CREATE TABLE head(size INTEGER PRIMARY KEY, note TEXT NOT NULL);"
+	"CREATE TABLE blob(sha TEXT PRIMARY KEY, data TEXT NOT NULL);"
+	"CREATE TABLE secret(row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,"
+	" owner TEXT, risk TEXT, type TEXT, provider TEXT, policy TEXT, labels TEXT,"
+	" version INTEGER NOT NULL DEFAULT 0, issued_at INTEGER, rotated_at INTEGER, due_at INTEGER, expires_at "
+	"INTEGER,"
+	" unfinished INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX secret_due ON secret(due_at) WHERE unfinished = 0 AND due_at IS NOT NULL;"
+	"CREATE INDEX secret_expires ON secret(expires_at) WHERE expires_at IS NOT NULL;"
+	"CREATE TABLE decl(row INTEGER PRIMARY KEY, text TEXT NOT NULL);"
+	"CREATE TABLE version(row INTEGER, n INTEGER, state INTEGER NOT NULL, issued_at INTEGER, expires_at INTEGER,"
+	" revoked_at INTEGER, handle TEXT NOT NULL, rotation TEXT NOT NULL, reason TEXT NOT NULL, fp TEXT NOT NULL,"
+	" slot TEXT NOT NULL, PRIMARY KEY(row, n)) WITHOUT ROWID;"
+	"CREATE TABLE value(row INTEGER, n INTEGER, field TEXT, sealed BLOB NOT NULL, PRIMARY KEY(row, n, field))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE found(hash BLOB, row INTEGER, n INTEGER, PRIMARY KEY(hash, row, n)) WITHOUT ROWID;"
+	"CREATE INDEX found_row ON found(row);"
+	"CREATE TABLE kept(row INTEGER, name TEXT, field TEXT, sealed BLOB NOT NULL, PRIMARY KEY(row, name, field))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE rotation(n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, row INTEGER NOT NULL, secret TEXT NOT "
+	"NULL,"
+	" state TEXT NOT NULL, reason TEXT, actor TEXT, version INTEGER, previous INTEGER, started INTEGER, ended "
+	"INTEGER,"
+	" next_at INTEGER, waits_for TEXT, held_because TEXT, until INTEGER, runbook INTEGER, digest TEXT, body TEXT);"
+	"CREATE INDEX rotation_row ON rotation(row);"
+	"CREATE INDEX rotation_open ON rotation(next_at) WHERE ended IS NULL;"
+	"CREATE TABLE plan(n INTEGER PRIMARY KEY, text TEXT);"
+	"CREATE TABLE step(rotation TEXT, idx INTEGER, step TEXT, target TEXT, state TEXT, class TEXT, receipt TEXT,"
+	" error TEXT, body TEXT, version INTEGER, attempts INTEGER, started INTEGER, ended INTEGER,"
+	" PRIMARY KEY(rotation, idx)) WITHOUT ROWID;"
+	"INSERT INTO tree VALUES(1, 0, x'');";
 
 /* ---- what SQLite answers */
 
@@ -64,19 +67,19 @@ static const char *rc_name(int rc)
 		int rc;
 		const char *name;
 	} names[] = {
-	    {SQLITE_FULL, "SQLITE_FULL"},
-	    {SQLITE_IOERR, "SQLITE_IOERR"},
-	    {SQLITE_CORRUPT, "SQLITE_CORRUPT"},
-	    {SQLITE_NOTADB, "SQLITE_NOTADB"},
-	    {SQLITE_BUSY, "SQLITE_BUSY"},
-	    {SQLITE_LOCKED, "SQLITE_LOCKED"},
-	    {SQLITE_NOMEM, "SQLITE_NOMEM"},
-	    {SQLITE_READONLY, "SQLITE_READONLY"},
-	    {SQLITE_CANTOPEN, "SQLITE_CANTOPEN"},
-	    {SQLITE_PROTOCOL, "SQLITE_PROTOCOL"},
-	    {SQLITE_CONSTRAINT, "SQLITE_CONSTRAINT"},
-	    {SQLITE_TOOBIG, "SQLITE_TOOBIG"},
-	    {SQLITE_SCHEMA, "SQLITE_SCHEMA"},
+		{ SQLITE_FULL, "SQLITE_FULL" },
+		{ SQLITE_IOERR, "SQLITE_IOERR" },
+		{ SQLITE_CORRUPT, "SQLITE_CORRUPT" },
+		{ SQLITE_NOTADB, "SQLITE_NOTADB" },
+		{ SQLITE_BUSY, "SQLITE_BUSY" },
+		{ SQLITE_LOCKED, "SQLITE_LOCKED" },
+		{ SQLITE_NOMEM, "SQLITE_NOMEM" },
+		{ SQLITE_READONLY, "SQLITE_READONLY" },
+		{ SQLITE_CANTOPEN, "SQLITE_CANTOPEN" },
+		{ SQLITE_PROTOCOL, "SQLITE_PROTOCOL" },
+		{ SQLITE_CONSTRAINT, "SQLITE_CONSTRAINT" },
+		{ SQLITE_TOOBIG, "SQLITE_TOOBIG" },
+		{ SQLITE_SCHEMA, "SQLITE_SCHEMA" },
 	};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (names[i].rc == (rc & 0xff))
@@ -120,7 +123,7 @@ bool state_exec(struct state *s, const char *sql, struct err *e)
 
 bool state_q_open(struct state_q *q, struct state *s, const char *sql, struct err *e)
 {
-	*q = (struct state_q){.s = s};
+	*q = (struct state_q){ .s = s };
 	size_t i = 0;
 	while (i < s->n_cache && s->cache[i].sql != sql)
 		i++;
@@ -241,12 +244,12 @@ static bool check_file(const char *path, struct err *e)
 	struct stat st, wal;
 	if (lstat(path, &st) != 0)
 		return err_sys(e, errno == ENOENT || errno == ENOTDIR ? ERR_USAGE : ERR_FAILED, errno,
-			       "cannot find '%s'", path);
+		               "cannot find '%s'", path);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, ERR_REFUSED, "'%s' is not a regular file", path);
 	if (st.st_uid != geteuid()) {
 		err_set(e, ERR_REFUSED, "'%s' belongs to user id %u, not to %u", path, (unsigned)st.st_uid,
-			(unsigned)geteuid());
+		        (unsigned)geteuid());
 		return err_hint(e, "run rotor as the user who owns the home");
 	}
 	if (st.st_mode & 077) {
@@ -264,7 +267,7 @@ static bool check_file(const char *path, struct err *e)
 
 static bool pragma_int(struct state *s, const char *sql, int64_t *ret, struct err *e)
 {
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e) || !state_q_next(&q, &row, e))
 		return false;
@@ -288,7 +291,7 @@ static bool check_header(struct state *s, struct err *e)
 		return err_set(e, ERR_REFUSED, "'%s' is not a rotor state", s->path);
 	if (version > STATE_SCHEMA) {
 		err_set(e, ERR_REFUSED, "'%s' has schema %lld, this rotor knows up to %d", s->path, (long long)version,
-			STATE_SCHEMA);
+		        STATE_SCHEMA);
 		return err_hint(e, "use the newer rotor that wrote it");
 	}
 	if (version != STATE_SCHEMA)
@@ -303,7 +306,7 @@ static bool connect_db(struct state *s, struct err *e)
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	int flags = s->mode == STATE_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
 	int rc = sqlite3_open_v2(s->path, &s->db,
-				 flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, NULL);
+	                         flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, NULL);
 	if (rc != SQLITE_OK)
 		return state_failed(s, rc, e);
 	sqlite3_busy_timeout(s->db, BUSY_MS);
@@ -317,9 +320,9 @@ static bool connect_db(struct state *s, struct err *e)
 		return state_exec(s, "BEGIN", e);
 	}
 	return state_exec(s,
-			  "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
-			  "PRAGMA journal_size_limit=4194304; PRAGMA cell_size_check=ON",
-			  e);
+	                  "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
+	                  "PRAGMA journal_size_limit=4194304; PRAGMA cell_size_check=ON",
+	                  e);
 }
 
 static int open_audit(const char *path)
@@ -394,7 +397,7 @@ static bool put_birth(struct state *s, const struct state_birth *b, struct err *
 	    !state_meta_set(s, "vkey", vkey.data, e))
 		return false;
 	static const char sql[] = "INSERT INTO meta VALUES('wrapped', ?)";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_blob(&q, b->wrapped, b->wrapped_len);
@@ -412,11 +415,11 @@ static bool fill_new(struct state *s, const struct state_birth *b, struct err *e
 	s->open_tx = true;
 	char pragmas[96];
 	snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION,
-		 STATE_SCHEMA);
+	         STATE_SCHEMA);
 	AUTO_BUF note = BUF_INIT(TLOG_NOTE_MAX);
 	memcpy(s->home, b->home, ULID_SIZE);
 	if (!state_exec(s, pragmas, e) || !put_birth(s, b, e) ||
-	    !state_log(s, &(struct state_leaf){.act = "init", .outcome = "done", .policy_max_age = -1}, e) ||
+	    !state_log(s, &(struct state_leaf){ .act = "init", .outcome = "done", .policy_max_age = -1 }, e) ||
 	    !state_log_sign(s, &note, e) || !state_exec(s, "COMMIT", e))
 		return false;
 	s->open_tx = false;
@@ -469,7 +472,7 @@ bool state_create(const char *path, const struct state_birth *b, struct err *e)
 const char *state_meta(struct state *s, const char *key)
 {
 	static const char sql[] = "SELECT value FROM meta WHERE key = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	size_t i = 0;
 	while (i < STATE_METAS && s->metas[i].key[0] && strcmp(s->metas[i].key, key) != 0)
@@ -488,7 +491,7 @@ const char *state_meta(struct state *s, const char *key)
 char *state_meta_copy(struct state *s, const char *key)
 {
 	static const char sql[] = "SELECT value FROM meta WHERE key = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, NULL))
 		return NULL;
@@ -499,7 +502,7 @@ char *state_meta_copy(struct state *s, const char *key)
 bool state_meta_blob(struct state *s, const char *key, unsigned char *ret, size_t *len, struct err *e)
 {
 	static const char sql[] = "SELECT value FROM meta WHERE key = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -519,7 +522,7 @@ bool state_meta_set(struct state *s, const char *key, const char *text, struct e
 {
 	static const char put[] = "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value";
 	static const char drop[] = "DELETE FROM meta WHERE key = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_write(s, e) || !state_q_open(&q, s, text ? put : drop, e))
 		return false;
 	state_q_text(&q, key);
@@ -543,7 +546,7 @@ bool state_must_seal(const struct state *s, struct err *e)
 static bool begin_turn(struct state *s, struct err *e)
 {
 	static const char sql[] = "BEGIN IMMEDIATE";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	int64_t version;
 	if (!state_q_open(&q, s, sql, e) || !state_q_run(&q, e))
 		return false;
@@ -575,7 +578,7 @@ bool state_commit(struct state *s, struct err *e)
 {
 	static const char sql[] = "COMMIT";
 	AUTO_BUF note = BUF_INIT(TLOG_NOTE_MAX);
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	/* SQLite ends a transaction by itself on some failures; what came after would then be on its own. */
 	bool ok = s->open_tx && !sqlite3_get_autocommit(s->db);
 	if (!ok)

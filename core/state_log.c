@@ -27,7 +27,7 @@ static bool wrong(const struct state *s, const char *what, struct err *e)
 bool state_log_load(struct state *s, struct err *e)
 {
 	static const char sql[] = "SELECT (SELECT value FROM meta WHERE key = 'vkey'), size, frontier FROM tree";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e) || !state_q_next(&q, &row, e))
 		return false;
@@ -91,7 +91,7 @@ bool state_log_check(struct state *s, struct err *e)
 static bool put_tree(struct state *s, struct err *e)
 {
 	static const char sql[] = "UPDATE tree SET size = ?, frontier = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, (int64_t)s->tree.size);
@@ -102,8 +102,8 @@ static bool put_tree(struct state *s, struct err *e)
 bool state_log_sign(struct state *s, struct buf *ret_note, struct err *e)
 {
 	static const char sql[] = "INSERT INTO head VALUES(?, ?)";
-	struct tlog_checkpoint head = {.size = s->tree.size};
-	AUTO_Q q = {0};
+	struct tlog_checkpoint head = { .size = s->tree.size };
+	AUTO_Q q = { 0 };
 	if (!s->log_sk)
 		return err_set(e, ERR_FAILED, "cannot sign the log of '%s': its key is not open", s->path);
 	snprintf(head.origin, sizeof head.origin, "%s", s->vkey.name);
@@ -168,7 +168,7 @@ bool state_derive(struct state *s, struct err *e)
 bool state_head(struct state *s, char **ret_note, struct tlog_checkpoint *ret, struct err *e)
 {
 	static const char sql[] = "SELECT note FROM head ORDER BY size DESC LIMIT 1";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e) || !state_q_next(&q, &row, e))
 		return false;
@@ -184,7 +184,7 @@ bool state_head(struct state *s, char **ret_note, struct tlog_checkpoint *ret, s
 bool state_head_at(struct state *s, uint64_t size, char **ret_note, struct err *e)
 {
 	static const char sql[] = "SELECT note FROM head WHERE size = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -198,7 +198,7 @@ bool state_head_at(struct state *s, uint64_t size, char **ret_note, struct err *
 bool state_heads(struct state *s, state_head_fn *fn, void *arg, struct err *e)
 {
 	static const char sql[] = "SELECT size, note FROM head ORDER BY size";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -307,7 +307,7 @@ static void write_leaf(const struct state *s, const struct state_leaf *l, size_t
 	char ts[CLOCK_TEXT];
 	buf_reset(b);
 	buf_printf(b, "{\"v\":1,\"seq\":%llu,\"ts\":\"%s\"", (unsigned long long)s->tree.size,
-		   clock_text_ms(clock_wall(), ts));
+	           clock_text_ms(clock_wall(), ts));
 	add_text(b, "op", l->op, max);
 	add_text(b, "act", l->act, max);
 	add_text(b, "actor", home_actor(), max);
@@ -340,7 +340,7 @@ static bool put_blob(struct state *s, const char *text, size_t len, char ret_sha
 {
 	static const char sql[] = "INSERT INTO blob VALUES(?, ?) ON CONFLICT DO NOTHING";
 	unsigned char hash[crypto_hash_sha256_BYTES];
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	crypto_hash_sha256(hash, (const unsigned char *)text, len);
@@ -368,7 +368,7 @@ static bool outsource(struct state *s, const char **text, char ret[96], struct e
 static bool put_node(struct state *s, unsigned level, uint64_t idx, const struct tlog_hash *h, struct err *e)
 {
 	static const char sql[] = "INSERT INTO node VALUES(?, ?, ?)";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, level);
@@ -398,7 +398,7 @@ bool state_log(struct state *s, const struct state_leaf *leaf, struct err *e)
 	struct state_leaf l = *leaf;
 	char reason[96], receipt[96];
 	AUTO_BUF b = BUF_INIT((size_t)1 << 20);
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (s->held) {
 		err_set(e, ERR_REFUSED, "nothing may be recorded in '%s': %s", s->path, s->held);
 		return err_hint(e, "look with `rotor verify`, then `rotor home adopt --reason TEXT`");
@@ -423,7 +423,7 @@ bool state_log(struct state *s, const struct state_leaf *leaf, struct err *e)
 int64_t state_last_leaf_ms(struct state *s)
 {
 	static const char sql[] = "SELECT data FROM leaf ORDER BY seq DESC LIMIT 1";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	int64_t ms;
 	if (!state_q_open(&q, s, sql, NULL) || !state_q_next(&q, &row, NULL) || !row)
@@ -438,7 +438,7 @@ int64_t state_last_leaf_ms(struct state *s)
 bool state_leaves(struct state *s, uint64_t from, uint64_t to, state_leaf_fn *fn, void *arg, struct err *e)
 {
 	static const char sql[] = "SELECT seq, data FROM leaf WHERE seq >= ? AND seq < ? ORDER BY seq";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -468,10 +468,10 @@ static bool fold_leaf(void *arg, uint64_t seq, const char *leaf, size_t len, str
 }
 
 static bool fold_nodes(struct state *s, unsigned level, uint64_t from, uint64_t n, struct tlog_frontier *fold,
-		       struct err *e)
+                       struct err *e)
 {
 	static const char sql[] = "SELECT hash FROM node WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -496,13 +496,13 @@ static bool fold_nodes(struct state *s, unsigned level, uint64_t from, uint64_t 
 bool state_subtree(void *arg, unsigned level, uint64_t index, struct tlog_hash *ret, struct err *e)
 {
 	struct state *s = arg;
-	struct tlog_frontier fold = {0};
+	struct tlog_frontier fold = { 0 };
 	unsigned base = level / TILE * TILE, up = level - base;
 	uint64_t n = (uint64_t)1 << up;
 	if (level > 62 || index >= (uint64_t)INT64_MAX >> level)
 		return err_set(e, ERR_FAILED, "the log has no such subtree");
-	bool ok = base == 0 ? state_leaves(s, index << up, (index << up) + n, fold_leaf, &fold, e)
-			    : fold_nodes(s, base, index << up, n, &fold, e);
+	bool ok = base == 0 ? state_leaves(s, index << up, (index << up) + n, fold_leaf, &fold, e) :
+	                      fold_nodes(s, base, index << up, n, &fold, e);
 	if (!ok)
 		return false;
 	if (fold.size != n)
@@ -516,7 +516,7 @@ bool state_subtree(void *arg, unsigned level, uint64_t index, struct tlog_hash *
 bool state_blobs(struct state *s, state_blob_fn *fn, void *arg, struct err *e)
 {
 	static const char sql[] = "SELECT sha, data FROM blob";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;
@@ -535,7 +535,7 @@ bool state_blobs(struct state *s, state_blob_fn *fn, void *arg, struct err *e)
 bool state_blob_size(struct state *s, const char *sha, bool *ret_found, uint64_t *ret_size, struct err *e)
 {
 	static const char sql[] = "SELECT length(CAST(data AS BLOB)) FROM blob WHERE sha = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_textn(&q, sha, 64);

@@ -16,34 +16,34 @@
 
 void state_rotation_clear(struct state_rotation *r)
 {
-	char **texts[] = {&r->secret,       &r->state, &r->reason, &r->actor, &r->waits_for,
-			  &r->held_because, &r->plan,  &r->digest, &r->body};
+	char **texts[] = { &r->secret,       &r->state, &r->reason, &r->actor, &r->waits_for,
+		           &r->held_because, &r->plan,  &r->digest, &r->body };
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		free(*texts[i]);
-	*r = (struct state_rotation){0};
+	*r = (struct state_rotation){ 0 };
 }
 
 /* The texts are the statement's own. */
 static void borrow_rotation(const struct state_q *q, struct state_rotation *ret)
 {
 	*ret = (struct state_rotation){
-	    .row = state_q_i64(q, 1),
-	    .secret = (char *)state_q_str(q, 2),
-	    .state = (char *)state_q_str(q, 3),
-	    .reason = (char *)state_q_str(q, 4),
-	    .actor = (char *)state_q_str(q, 5),
-	    .version = (uint32_t)state_q_i64(q, 6),
-	    .previous = (uint32_t)state_q_i64(q, 7),
-	    .started = state_q_when(q, 8),
-	    .ended = state_q_when(q, 9),
-	    .next_at = state_q_when(q, 10),
-	    .waits_for = (char *)state_q_str(q, 11),
-	    .held_because = (char *)state_q_str(q, 12),
-	    .until = state_q_when(q, 13),
-	    .runbook = (uint32_t)state_q_i64(q, 14),
-	    .plan = (char *)state_q_str(q, 15),
-	    .digest = (char *)state_q_str(q, 16),
-	    .body = (char *)state_q_str(q, 17),
+		.row = state_q_i64(q, 1),
+		.secret = (char *)state_q_str(q, 2),
+		.state = (char *)state_q_str(q, 3),
+		.reason = (char *)state_q_str(q, 4),
+		.actor = (char *)state_q_str(q, 5),
+		.version = (uint32_t)state_q_i64(q, 6),
+		.previous = (uint32_t)state_q_i64(q, 7),
+		.started = state_q_when(q, 8),
+		.ended = state_q_when(q, 9),
+		.next_at = state_q_when(q, 10),
+		.waits_for = (char *)state_q_str(q, 11),
+		.held_because = (char *)state_q_str(q, 12),
+		.until = state_q_when(q, 13),
+		.runbook = (uint32_t)state_q_i64(q, 14),
+		.plan = (char *)state_q_str(q, 15),
+		.digest = (char *)state_q_str(q, 16),
+		.body = (char *)state_q_str(q, 17),
 	};
 	snprintf(ret->id, sizeof ret->id, "%s", state_q_str(q, 0) ? state_q_str(q, 0) : "");
 }
@@ -57,7 +57,7 @@ static bool put_plan(struct state *s, int64_t n, const char *plan, struct err *e
 {
 	static const char sql[] = "INSERT INTO plan VALUES(?, ?) ON CONFLICT(n) DO UPDATE SET text = excluded.text "
 				  "WHERE text IS NOT excluded.text";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!plan)
 		return true;
 	if (!state_q_open(&q, s, sql, e))
@@ -71,9 +71,9 @@ static bool put_plan(struct state *s, int64_t n, const char *plan, struct err *e
 static bool mark_secret(struct state *s, int64_t row, struct err *e)
 {
 	static const char sql[] =
-	    "UPDATE secret SET unfinished = NOT unfinished WHERE row = ?"
-	    " AND unfinished <> EXISTS(SELECT 1 FROM rotation WHERE rotation.row = secret.row AND ended IS NULL)";
-	AUTO_Q q = {0};
+		"UPDATE secret SET unfinished = NOT unfinished WHERE row = ?"
+		" AND unfinished <> EXISTS(SELECT 1 FROM rotation WHERE rotation.row = secret.row AND ended IS NULL)";
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -104,16 +104,19 @@ static void bind_rotation(struct state_q *q, const struct state_rotation *r)
 bool state_rotation_put(struct state *s, const struct state_rotation *r, struct err *e)
 {
 	static const char sql[] =
-	    "INSERT INTO rotation(id, row, secret, state, reason, actor, version, previous, started, ended, next_at,"
-	    " waits_for, held_because, until, runbook, digest, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-	    "?, ?, ?)"
-	    " ON CONFLICT(id) DO UPDATE SET state = excluded.state, reason = excluded.reason, actor = excluded.actor,"
-	    " version = excluded.version, previous = excluded.previous, started = excluded.started, ended = "
-	    "excluded.ended,"
-	    " next_at = excluded.next_at, waits_for = excluded.waits_for, held_because = excluded.held_because,"
-	    " until = excluded.until, runbook = excluded.runbook, digest = excluded.digest, body = excluded.body "
-	    "RETURNING n";
-	AUTO_Q q = {0};
+		"INSERT INTO rotation(id, row, secret, state, reason, actor, version, previous, started, ended, "
+		"next_at,"
+		" waits_for, held_because, until, runbook, digest, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+		"?, "
+		"?, ?, ?)"
+		" ON CONFLICT(id) DO UPDATE SET state = excluded.state, reason = excluded.reason, actor = "
+		"excluded.actor,"
+		" version = excluded.version, previous = excluded.previous, started = excluded.started, ended = "
+		"excluded.ended,"
+		" next_at = excluded.next_at, waits_for = excluded.waits_for, held_because = excluded.held_because,"
+		" until = excluded.until, runbook = excluded.runbook, digest = excluded.digest, body = excluded.body "
+		"RETURNING n";
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!ulid_ok(r->id) || !r->secret || !r->state)
 		return err_set(e, ERR_FAILED, "a rotation without id, secret or state cannot be kept");
@@ -127,9 +130,9 @@ bool state_rotation_put(struct state *s, const struct state_rotation *r, struct 
 }
 
 static bool get_rotation(struct state *s, const char *sql, const char *which, struct state_rotation *ret,
-			 bool *ret_found, struct err *e)
+                         bool *ret_found, struct err *e)
 {
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_text(&q, which);
@@ -138,8 +141,8 @@ static bool get_rotation(struct state *s, const char *sql, const char *which, st
 	if (!*ret_found)
 		return true;
 	borrow_rotation(&q, ret);
-	char **texts[] = {&ret->secret,       &ret->state, &ret->reason, &ret->actor, &ret->waits_for,
-			  &ret->held_because, &ret->plan,  &ret->digest, &ret->body};
+	char **texts[] = { &ret->secret,       &ret->state, &ret->reason, &ret->actor, &ret->waits_for,
+		           &ret->held_because, &ret->plan,  &ret->digest, &ret->body };
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		own(texts[i]);
 	return true;
@@ -149,8 +152,8 @@ bool state_rotation_get(struct state *s, const char *which, struct state_rotatio
 {
 	static const char by_id[] = "SELECT " COLUMNS " FROM rotation WHERE id = ?";
 	static const char newest[] =
-	    "SELECT " COLUMNS
-	    " FROM rotation WHERE row = (SELECT row FROM secret WHERE id = ?) ORDER BY n DESC LIMIT 1";
+		"SELECT " COLUMNS
+		" FROM rotation WHERE row = (SELECT row FROM secret WHERE id = ?) ORDER BY n DESC LIMIT 1";
 	*ret_found = false;
 	if (ulid_ok(which) && !get_rotation(s, by_id, which, ret, ret_found, e))
 		return false;
@@ -160,10 +163,10 @@ bool state_rotation_get(struct state *s, const char *which, struct state_rotatio
 bool state_rotations(struct state *s, int64_t ready_before, state_rotation_fn *fn, void *arg, struct err *e)
 {
 	static const char all[] =
-	    "SELECT " COLUMNS " FROM rotation INDEXED BY rotation_open WHERE ended IS NULL ORDER BY n";
+		"SELECT " COLUMNS " FROM rotation INDEXED BY rotation_open WHERE ended IS NULL ORDER BY n";
 	static const char ready[] = "SELECT " COLUMNS " FROM rotation INDEXED BY rotation_open"
 				    " WHERE ended IS NULL AND next_at >= 0 AND next_at <= ? ORDER BY n";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, ready_before >= 0 ? ready : all, e))
 		return false;
@@ -185,10 +188,10 @@ bool state_rotations(struct state *s, int64_t ready_before, state_rotation_fn *f
 
 static void clear_step(struct state_step *x)
 {
-	char **texts[] = {&x->step, &x->target, &x->state, &x->class_, &x->receipt, &x->error, &x->body};
+	char **texts[] = { &x->step, &x->target, &x->state, &x->class_, &x->receipt, &x->error, &x->body };
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		free(*texts[i]);
-	*x = (struct state_step){0};
+	*x = (struct state_step){ 0 };
 }
 
 void state_steps_free(struct state_step *all, size_t n)
@@ -201,11 +204,12 @@ void state_steps_free(struct state_step *all, size_t n)
 bool state_step_put(struct state *s, const char *rotation, const struct state_step *x, struct err *e)
 {
 	static const char sql[] =
-	    "INSERT INTO step VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(rotation, idx) DO UPDATE SET"
-	    " step = excluded.step, target = excluded.target, state = excluded.state, class = excluded.class,"
-	    " receipt = excluded.receipt, error = excluded.error, body = excluded.body, version = excluded.version,"
-	    " attempts = excluded.attempts, started = excluded.started, ended = excluded.ended";
-	AUTO_Q q = {0};
+		"INSERT INTO step VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(rotation, idx) DO UPDATE "
+		"SET"
+		" step = excluded.step, target = excluded.target, state = excluded.state, class = excluded.class,"
+		" receipt = excluded.receipt, error = excluded.error, body = excluded.body, version = excluded.version,"
+		" attempts = excluded.attempts, started = excluded.started, ended = excluded.ended";
+	AUTO_Q q = { 0 };
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_text(&q, rotation);
@@ -227,29 +231,29 @@ bool state_step_put(struct state *s, const char *rotation, const struct state_st
 static void read_step(const struct state_q *q, struct state_step *ret)
 {
 	*ret = (struct state_step){
-	    .idx = (int)state_q_i64(q, 0),
-	    .step = state_q_dup(q, 1),
-	    .target = state_q_dup(q, 2),
-	    .state = state_q_dup(q, 3),
-	    .class_ = state_q_dup(q, 4),
-	    .receipt = state_q_dup(q, 5),
-	    .error = state_q_dup(q, 6),
-	    .body = state_q_dup(q, 7),
-	    .version = (uint32_t)state_q_i64(q, 8),
-	    .attempts = (uint32_t)state_q_i64(q, 9),
-	    .started = state_q_when(q, 10),
-	    .ended = state_q_when(q, 11),
+		.idx = (int)state_q_i64(q, 0),
+		.step = state_q_dup(q, 1),
+		.target = state_q_dup(q, 2),
+		.state = state_q_dup(q, 3),
+		.class_ = state_q_dup(q, 4),
+		.receipt = state_q_dup(q, 5),
+		.error = state_q_dup(q, 6),
+		.body = state_q_dup(q, 7),
+		.version = (uint32_t)state_q_i64(q, 8),
+		.attempts = (uint32_t)state_q_i64(q, 9),
+		.started = state_q_when(q, 10),
+		.ended = state_q_when(q, 11),
 	};
 }
 
 bool state_steps(struct state *s, const char *rotation, struct state_step **ret, size_t *ret_n, struct err *e)
 {
-	static const char sql[] =
-	    "SELECT idx, step, target, state, class, receipt, error, body, version, attempts, started, ended FROM step"
-	    " WHERE rotation = ? ORDER BY idx";
+	static const char sql[] = "SELECT idx, step, target, state, class, receipt, error, body, version, attempts, "
+				  "started, ended FROM step"
+				  " WHERE rotation = ? ORDER BY idx";
 	struct state_step *all = NULL;
 	size_t n = 0;
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	if (!state_q_open(&q, s, sql, e))
 		return false;

@@ -14,8 +14,9 @@
 	"expires_at,"                                                                                                  \
 	" unfinished"
 
-static const char *const vstates[STATE_VSTATES] = {"pending",   "current", "previous",
-						   "suspended", "revoked", "orphaned"};
+static const char *const vstates[STATE_VSTATES] = {
+	"pending", "current", "previous", "suspended", "revoked", "orphaned"
+};
 
 const char *state_vstate_name(enum state_vstate v)
 {
@@ -26,30 +27,30 @@ const char *state_vstate_name(enum state_vstate v)
 
 void state_secret_clear(struct state_secret *x)
 {
-	char **texts[] = {&x->id, &x->decl, &x->owner, &x->risk, &x->type, &x->provider, &x->policy, &x->labels};
+	char **texts[] = { &x->id, &x->decl, &x->owner, &x->risk, &x->type, &x->provider, &x->policy, &x->labels };
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		free(*texts[i]);
-	*x = (struct state_secret){0};
+	*x = (struct state_secret){ 0 };
 }
 
 /* The texts are the statement's own. */
 static void borrow_secret(const struct state_q *q, struct state_secret *ret)
 {
 	*ret = (struct state_secret){
-	    .row = state_q_i64(q, 0),
-	    .id = (char *)state_q_str(q, 1),
-	    .owner = (char *)state_q_str(q, 3),
-	    .risk = (char *)state_q_str(q, 4),
-	    .type = (char *)state_q_str(q, 5),
-	    .provider = (char *)state_q_str(q, 6),
-	    .policy = (char *)state_q_str(q, 7),
-	    .labels = (char *)state_q_str(q, 8),
-	    .version = (uint32_t)state_q_i64(q, 9),
-	    .issued_at = state_q_when(q, 10),
-	    .rotated_at = state_q_when(q, 11),
-	    .due_at = state_q_when(q, 12),
-	    .expires_at = state_q_when(q, 13),
-	    .has_unfinished = state_q_i64(q, 14) != 0,
+		.row = state_q_i64(q, 0),
+		.id = (char *)state_q_str(q, 1),
+		.owner = (char *)state_q_str(q, 3),
+		.risk = (char *)state_q_str(q, 4),
+		.type = (char *)state_q_str(q, 5),
+		.provider = (char *)state_q_str(q, 6),
+		.policy = (char *)state_q_str(q, 7),
+		.labels = (char *)state_q_str(q, 8),
+		.version = (uint32_t)state_q_i64(q, 9),
+		.issued_at = state_q_when(q, 10),
+		.rotated_at = state_q_when(q, 11),
+		.due_at = state_q_when(q, 12),
+		.expires_at = state_q_when(q, 13),
+		.has_unfinished = state_q_i64(q, 14) != 0,
 	};
 	snprintf(ret->digest, sizeof ret->digest, "%s", state_q_str(q, 2) ? state_q_str(q, 2) : "");
 }
@@ -75,8 +76,8 @@ static bool open_decl(struct state_q *q, struct state *s, int64_t row, const cha
 bool state_secret_get(struct state *s, const char *id, struct state_secret *ret, bool *ret_found, struct err *e)
 {
 	static const char sql[] = "SELECT " COLUMNS " FROM secret WHERE id = ?";
-	AUTO_Q q = {0};
-	AUTO_Q text = {0};
+	AUTO_Q q = { 0 };
+	AUTO_Q text = { 0 };
 	struct state_secret x;
 	const char *decl;
 	if (!state_q_open(&q, s, sql, e))
@@ -104,7 +105,7 @@ bool state_secret_get(struct state *s, const char *id, struct state_secret *ret,
 static bool put_decl(struct state *s, int64_t row, const char *text, struct err *e)
 {
 	static const char sql[] = "INSERT INTO decl VALUES(?, ?) ON CONFLICT(row) DO UPDATE SET text = excluded.text";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -115,7 +116,7 @@ static bool put_decl(struct state *s, int64_t row, const char *text, struct err 
 static bool same_digest(struct state *s, const char *id, const char *digest, bool *ret, struct err *e)
 {
 	static const char sql[] = "SELECT 1 FROM secret WHERE id = ? AND digest = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_text(&q, id);
@@ -126,13 +127,15 @@ static bool same_digest(struct state *s, const char *id, const char *digest, boo
 bool state_secret_put(struct state *s, const struct decl *d, bool *ret_changed, struct err *e)
 {
 	static const char sql[] =
-	    "INSERT INTO secret(id, digest, owner, risk, type, provider, policy, labels) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
-	    " ON CONFLICT(id) DO UPDATE SET digest = excluded.digest, owner = excluded.owner, risk = excluded.risk,"
-	    " type = excluded.type, provider = excluded.provider, policy = excluded.policy, labels = excluded.labels"
-	    " RETURNING row";
+		"INSERT INTO secret(id, digest, owner, risk, type, provider, policy, labels) VALUES(?, ?, ?, ?, ?, ?, "
+		"?, ?)"
+		" ON CONFLICT(id) DO UPDATE SET digest = excluded.digest, owner = excluded.owner, risk = excluded.risk,"
+		" type = excluded.type, provider = excluded.provider, policy = excluded.policy, labels = "
+		"excluded.labels"
+		" RETURNING row";
 	char digest[65];
 	bool same, row;
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (strlen(d->id) > ID_MAX)
 		return err_set(e, ERR_USAGE, "'%s' is too long for an id", d->id);
 	decl_digest(d->json, digest);
@@ -164,7 +167,7 @@ bool state_secret_put(struct state *s, const struct decl *d, bool *ret_changed, 
 /* Which beginnings of `text` the pattern so far can match, as a set: linear in both, whatever the pattern. */
 static bool glob_match(const char *p, const char *text)
 {
-	bool at[ID_MAX + 1] = {true};
+	bool at[ID_MAX + 1] = { true };
 	size_t n = strlen(text);
 	if (n > ID_MAX)
 		return false;
@@ -221,18 +224,18 @@ static const char *select_sql(const struct state_select *sel)
 {
 	static const char by_id[] = "SELECT " COLUMNS " FROM secret WHERE id >= ? AND id < ? ORDER BY id";
 	static const char by_due[] =
-	    "SELECT " COLUMNS " FROM secret INDEXED BY secret_due"
-	    " WHERE id >= ? AND id < ? AND unfinished = 0 AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at";
+		"SELECT " COLUMNS " FROM secret INDEXED BY secret_due"
+		" WHERE id >= ? AND id < ? AND unfinished = 0 AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at";
 	static const char by_expiry[] =
-	    "SELECT " COLUMNS " FROM secret INDEXED BY secret_expires"
-	    " WHERE id >= ? AND id < ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY id";
+		"SELECT " COLUMNS " FROM secret INDEXED BY secret_expires"
+		" WHERE id >= ? AND id < ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY id";
 	return sel->due_before >= 0 ? by_due : sel->expiring_before >= 0 ? by_expiry : by_id;
 }
 
 static bool hand_out(struct state *s, struct state_secret *x, bool with_decl, state_secret_fn *fn, void *arg,
-		     struct err *e)
+                     struct err *e)
 {
-	AUTO_Q text = {0};
+	AUTO_Q text = { 0 };
 	const char *decl = NULL;
 	if (with_decl && !open_decl(&text, s, x->row, &decl, e))
 		return false;
@@ -241,11 +244,11 @@ static bool hand_out(struct state *s, struct state_secret *x, bool with_decl, st
 }
 
 bool state_secrets(struct state *s, const struct state_select *sel, bool with_decl, state_secret_fn *fn, void *arg,
-		   struct err *e)
+                   struct err *e)
 {
 	AUTO_FREE char *from = NULL;
 	AUTO_FREE char *to = NULL;
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool row;
 	id_range(sel->id, &from, &to);
 	if (!state_q_open(&q, s, select_sql(sel), e))
@@ -271,10 +274,10 @@ bool state_secrets(struct state *s, const struct state_select *sel, bool with_de
 }
 
 bool state_secret_schedule(struct state *s, int64_t row, int64_t rotated_at, int64_t due_at, int64_t expires_at,
-			   struct err *e)
+                           struct err *e)
 {
 	static const char sql[] = "UPDATE secret SET rotated_at = ?, due_at = ?, expires_at = ? WHERE row = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_time(&q, rotated_at);
@@ -287,13 +290,14 @@ bool state_secret_schedule(struct state *s, int64_t row, int64_t rotated_at, int
 bool state_secret_forget(struct state *s, int64_t row, struct err *e)
 {
 	static const char *const sql[] = {
-	    "DELETE FROM secret WHERE row = ?", "DELETE FROM decl WHERE row = ?",  "DELETE FROM version WHERE row = ?",
-	    "DELETE FROM value WHERE row = ?",  "DELETE FROM found WHERE row = ?", "DELETE FROM kept WHERE row = ?",
+		"DELETE FROM secret WHERE row = ?",  "DELETE FROM decl WHERE row = ?",
+		"DELETE FROM version WHERE row = ?", "DELETE FROM value WHERE row = ?",
+		"DELETE FROM found WHERE row = ?",   "DELETE FROM kept WHERE row = ?",
 	};
 	if (!state_must_write(s, e))
 		return false;
 	for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {
-		AUTO_Q q = {0};
+		AUTO_Q q = { 0 };
 		if (!state_q_open(&q, s, sql[i], e))
 			return false;
 		state_q_int(&q, row);
@@ -309,8 +313,8 @@ static bool make_current(struct state *s, int64_t row, const struct state_versio
 {
 	static const char demote[] = "UPDATE version SET state = 2 WHERE row = ? AND state = 1 AND n <> ?";
 	static const char sql[] = "UPDATE secret SET version = ?, issued_at = ?, expires_at = ? WHERE row = ?";
-	AUTO_Q old = {0};
-	AUTO_Q q = {0};
+	AUTO_Q old = { 0 };
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&old, s, demote, e))
 		return false;
 	state_q_int(&old, row);
@@ -327,8 +331,8 @@ static bool make_current(struct state *s, int64_t row, const struct state_versio
 static bool not_current(struct state *s, int64_t row, uint32_t n, struct err *e)
 {
 	static const char sql[] =
-	    "UPDATE secret SET version = 0, issued_at = NULL, expires_at = NULL WHERE row = ? AND version = ?";
-	AUTO_Q q = {0};
+		"UPDATE secret SET version = 0, issued_at = NULL, expires_at = NULL WHERE row = ? AND version = ?";
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -339,11 +343,11 @@ static bool not_current(struct state *s, int64_t row, uint32_t n, struct err *e)
 bool state_version_put(struct state *s, int64_t row, const struct state_version *v, struct err *e)
 {
 	static const char sql[] =
-	    "INSERT INTO version VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(row, n) DO UPDATE SET"
-	    " state = excluded.state, issued_at = excluded.issued_at, expires_at = excluded.expires_at,"
-	    " revoked_at = excluded.revoked_at, handle = excluded.handle, rotation = excluded.rotation,"
-	    " reason = excluded.reason, fp = excluded.fp, slot = excluded.slot";
-	AUTO_Q q = {0};
+		"INSERT INTO version VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(row, n) DO UPDATE SET"
+		" state = excluded.state, issued_at = excluded.issued_at, expires_at = excluded.expires_at,"
+		" revoked_at = excluded.revoked_at, handle = excluded.handle, rotation = excluded.rotation,"
+		" reason = excluded.reason, fp = excluded.fp, slot = excluded.slot";
+	AUTO_Q q = { 0 };
 	if (!v->n || (unsigned)v->state >= STATE_VSTATES)
 		return err_set(e, ERR_FAILED, "version %u cannot be kept", v->n);
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
@@ -373,12 +377,12 @@ static void copy_text(const struct state_q *q, int column, size_t size, char ret
 static void read_version(const struct state_q *q, struct state_version *ret)
 {
 	*ret = (struct state_version){
-	    .n = (uint32_t)state_q_i64(q, 0),
-	    .state = (enum state_vstate)state_q_i64(q, 1),
-	    .issued_at = state_q_when(q, 2),
-	    .expires_at = state_q_when(q, 3),
-	    .revoked_at = state_q_when(q, 4),
-	    .has_value = state_q_i64(q, 10) != 0,
+		.n = (uint32_t)state_q_i64(q, 0),
+		.state = (enum state_vstate)state_q_i64(q, 1),
+		.issued_at = state_q_when(q, 2),
+		.expires_at = state_q_when(q, 3),
+		.revoked_at = state_q_when(q, 4),
+		.has_value = state_q_i64(q, 10) != 0,
 	};
 	copy_text(q, 5, sizeof ret->handle, ret->handle);
 	copy_text(q, 6, sizeof ret->rotation, ret->rotation);
@@ -390,12 +394,12 @@ static void read_version(const struct state_q *q, struct state_version *ret)
 bool state_versions(struct state *s, int64_t row, struct state_version **ret, size_t *ret_n, struct err *e)
 {
 	static const char sql[] =
-	    "SELECT n, state, issued_at, expires_at, revoked_at, handle, rotation, reason, fp, slot,"
-	    " EXISTS(SELECT 1 FROM value WHERE value.row = version.row AND value.n = version.n)"
-	    " FROM version WHERE row = ? ORDER BY n DESC";
+		"SELECT n, state, issued_at, expires_at, revoked_at, handle, rotation, reason, fp, slot,"
+		" EXISTS(SELECT 1 FROM value WHERE value.row = version.row AND value.n = version.n)"
+		" FROM version WHERE row = ? ORDER BY n DESC";
 	AUTO_FREE struct state_version *all = NULL;
 	size_t n = 0;
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	bool more;
 	if (!state_q_open(&q, s, sql, e))
 		return false;

@@ -14,7 +14,7 @@
 bool state_value_erase(struct state *s, int64_t row, uint32_t n, struct err *e)
 {
 	static const char sql[] = "DELETE FROM value WHERE row = ? AND n = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -27,7 +27,7 @@ static bool put_found(struct state *s, int64_t row, uint32_t n, const char *valu
 {
 	static const char sql[] = "INSERT INTO found VALUES(?, ?, ?) ON CONFLICT DO NOTHING";
 	unsigned char hash[SEAL_FIND_BYTES];
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_q_open(&q, s, sql, e))
 		return false;
 	seal_find(s->seal, value, len, hash);
@@ -38,11 +38,11 @@ static bool put_found(struct state *s, int64_t row, uint32_t n, const char *valu
 }
 
 static bool put_sealed(struct state *s, int64_t row, const char *id, uint32_t n, const char *field, const char *value,
-		       size_t len, struct err *e)
+                       size_t len, struct err *e)
 {
 	static const char sql[] = "INSERT INTO value VALUES(?, ?, ?, ?)";
 	AUTO_BUF sealed = BUF_INIT(SEALED_MAX);
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!seal_value(s->seal, id, n, field, value, len, &sealed))
 		return err_set(e, ERR_FAILED, "cannot seal field '%s' of '%s'", field, id);
 	if (!state_q_open(&q, s, sql, e))
@@ -92,7 +92,7 @@ static bool unseal_rows(struct state_q *q, const char *id, uint32_t n, struct fi
 bool state_value_get(struct state *s, int64_t row, const char *id, uint32_t n, struct fields **ret, struct err *e)
 {
 	static const char sql[] = "SELECT field, sealed FROM value WHERE row = ? AND n = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_seal(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -111,7 +111,7 @@ static char *kept_id(const char *id, const char *name)
 static bool kept_drop(struct state *s, int64_t row, const char *name, struct err *e)
 {
 	static const char sql[] = "DELETE FROM kept WHERE row = ? AND name = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -120,7 +120,7 @@ static bool kept_drop(struct state *s, int64_t row, const char *name, struct err
 }
 
 bool state_kept_put(struct state *s, int64_t row, const char *id, const char *name, const struct fields *f,
-		    struct err *e)
+                    struct err *e)
 {
 	static const char sql[] = "INSERT INTO kept VALUES(?, ?, ?, ?)";
 	AUTO_FREE char *under = kept_id(id, name);
@@ -128,7 +128,7 @@ bool state_kept_put(struct state *s, int64_t row, const char *id, const char *na
 		return false;
 	for (size_t i = 0; i < fields_count(f); i++) {
 		AUTO_BUF sealed = BUF_INIT(SEALED_MAX);
-		AUTO_Q q = {0};
+		AUTO_Q q = { 0 };
 		size_t len = 0;
 		const char *field = fields_name(f, i), *value = fields_get(f, field, &len);
 		if (!seal_value(s->seal, under, 0, field, value, len, &sealed))
@@ -149,7 +149,7 @@ bool state_kept_get(struct state *s, int64_t row, const char *id, const char *na
 {
 	static const char sql[] = "SELECT field, sealed FROM kept WHERE row = ? AND name = ?";
 	AUTO_FREE char *under = kept_id(id, name);
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_seal(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);
@@ -160,7 +160,7 @@ bool state_kept_get(struct state *s, int64_t row, const char *id, const char *na
 bool state_kept_erase(struct state *s, int64_t row, struct err *e)
 {
 	static const char sql[] = "DELETE FROM kept WHERE row = ?";
-	AUTO_Q q = {0};
+	AUTO_Q q = { 0 };
 	if (!state_must_write(s, e) || !state_q_open(&q, s, sql, e))
 		return false;
 	state_q_int(&q, row);

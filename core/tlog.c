@@ -38,10 +38,10 @@ static bool take_symbols(void *library)
 		const char *name;
 		size_t at;
 	} symbols[] = {
-#define SYMBOL(name) {#name, offsetof(struct openssl, name)}
-	    SYMBOL(SHA256_Init),
-	    SYMBOL(SHA256_Update),
-	    SYMBOL(SHA256_Final),
+#define SYMBOL(name) { #name, offsetof(struct openssl, name) }
+		SYMBOL(SHA256_Init),
+		SYMBOL(SHA256_Update),
+		SYMBOL(SHA256_Final),
 #undef SYMBOL
 	};
 	struct openssl found;
@@ -57,7 +57,7 @@ static bool take_symbols(void *library)
 
 bool tlog_bulk(void)
 {
-	static const char *const names[] = {"libcrypto.so.3", "libcrypto.so.1.1"};
+	static const char *const names[] = { "libcrypto.so.3", "libcrypto.so.1.1" };
 	for (size_t i = 0; i < sizeof names / sizeof *names && !openssl.SHA256_Init; i++) {
 		void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
 		if (library && !take_symbols(library))
@@ -99,7 +99,7 @@ void tlog_leaf(const void *data, size_t len, struct tlog_hash *ret)
 
 void tlog_node(const struct tlog_hash *l, const struct tlog_hash *r, struct tlog_hash *ret)
 {
-	unsigned char both[1 + 2 * TLOG_HASH] = {1};
+	unsigned char both[1 + 2 * TLOG_HASH] = { 1 };
 	memcpy(both + 1, l->b, TLOG_HASH);
 	memcpy(both + 1 + TLOG_HASH, r->b, TLOG_HASH);
 	hash(both, sizeof both, ret);
@@ -144,7 +144,7 @@ struct prover {
 /* The root over leaves [from, from + count), where `from` is a multiple of a power of two that is at least `count`. */
 static bool add_range(struct prover *p, uint64_t from, uint64_t count)
 {
-	struct tlog_frontier f = {.size = count};
+	struct tlog_frontier f = { .size = count };
 	for (unsigned level = TLOG_LEVELS; level-- > 0;) {
 		if (!(count >> level & 1))
 			continue;
@@ -183,14 +183,14 @@ static bool too_large(uint64_t size, struct err *e)
 }
 
 bool tlog_prove(tlog_subtree *subtree, void *arg, uint64_t index, uint64_t size, struct tlog_hash ret[TLOG_LEVELS],
-		size_t *ret_n, struct err *e)
+                size_t *ret_n, struct err *e)
 {
 	if (too_large(size, e))
 		return false;
 	if (index >= size)
 		return err_set(e, ERR_FAILED, "record %llu is not in a log of %llu", (unsigned long long)index,
-			       (unsigned long long)size);
-	struct prover p = {.subtree = subtree, .arg = arg, .ret = ret, .err = e};
+		               (unsigned long long)size);
+	struct prover p = { .subtree = subtree, .arg = arg, .ret = ret, .err = e };
 	uint64_t from = 0;
 	while (size > 1) {
 		uint64_t k = split(size);
@@ -206,14 +206,14 @@ bool tlog_prove(tlog_subtree *subtree, void *arg, uint64_t index, uint64_t size,
 }
 
 bool tlog_prove_consistency(tlog_subtree *subtree, void *arg, uint64_t old_size, uint64_t size,
-			    struct tlog_hash ret[TLOG_LEVELS], size_t *ret_n, struct err *e)
+                            struct tlog_hash ret[TLOG_LEVELS], size_t *ret_n, struct err *e)
 {
 	if (too_large(size, e))
 		return false;
 	if (old_size > size)
 		return err_set(e, ERR_FAILED, "a log of %llu records has no earlier state of %llu",
-			       (unsigned long long)size, (unsigned long long)old_size);
-	struct prover p = {.subtree = subtree, .arg = arg, .ret = ret, .err = e};
+		               (unsigned long long)size, (unsigned long long)old_size);
+	struct prover p = { .subtree = subtree, .arg = arg, .ret = ret, .err = e };
 	uint64_t from = 0;
 	while (old_size && old_size != size) {
 		uint64_t k = split(size);
@@ -246,7 +246,7 @@ static void climb(uint64_t *fn, uint64_t *sn)
 }
 
 bool tlog_check(const struct tlog_hash *leaf, uint64_t index, uint64_t size, const struct tlog_hash *root,
-		const struct tlog_hash proof[], size_t n)
+                const struct tlog_hash proof[], size_t n)
 {
 	if (index >= size)
 		return false;
@@ -270,12 +270,12 @@ bool tlog_check(const struct tlog_hash *leaf, uint64_t index, uint64_t size, con
 static bool check_from_empty(const struct tlog_hash *old_root, uint64_t size, const struct tlog_hash *root)
 {
 	struct tlog_hash empty;
-	tlog_root(&(struct tlog_frontier){0}, &empty);
+	tlog_root(&(struct tlog_frontier){ 0 }, &empty);
 	return same(old_root, &empty) && (size || same(root, &empty));
 }
 
 bool tlog_check_consistency(uint64_t old_size, const struct tlog_hash *old_root, uint64_t size,
-			    const struct tlog_hash *root, const struct tlog_hash proof[], size_t n)
+                            const struct tlog_hash *root, const struct tlog_hash proof[], size_t n)
 {
 	if (old_size > size)
 		return false;
@@ -370,10 +370,10 @@ bool tlog_name_ok(const char *name)
 
 void tlog_vkey_make(const char *name, const unsigned char pk[32], struct tlog_vkey *ret)
 {
-	static const unsigned char between[2] = {'\n', ED25519};
+	static const unsigned char between[2] = { '\n', ED25519 };
 	unsigned char id[crypto_hash_sha256_BYTES];
 	crypto_hash_sha256_state s;
-	*ret = (struct tlog_vkey){0};
+	*ret = (struct tlog_vkey){ 0 };
 	snprintf(ret->name, sizeof ret->name, "%s", name);
 	memcpy(ret->pk, pk, sizeof ret->pk);
 	crypto_hash_sha256_init(&s);
@@ -409,7 +409,7 @@ bool tlog_vkey_parse(const char *text, struct tlog_vkey *ret, struct err *e)
 
 void tlog_vkey_text(const struct tlog_vkey *key, struct buf *ret)
 {
-	unsigned char bytes[1 + 32] = {ED25519};
+	unsigned char bytes[1 + 32] = { ED25519 };
 	memcpy(bytes + 1, key->pk, 32);
 	buf_printf(ret, "%s+%08x+", key->name, key->id);
 	add_base64(ret, bytes, sizeof bytes);
@@ -447,13 +447,13 @@ static bool split_line(const char *line, size_t len, struct sig_line *ret)
 	const char *end = line + len, *space = memchr(line + head, ' ', len - head);
 	if (!space)
 		return false;
-	*ret = (struct sig_line){line + head, space + 1, (size_t)(space - line) - head, (size_t)(end - space) - 1};
+	*ret = (struct sig_line){ line + head, space + 1, (size_t)(space - line) - head, (size_t)(end - space) - 1 };
 	return name_ok(ret->name, ret->name_len) && ret->b64_len > 0;
 }
 
 /* -1 malformed, 0 by a key that is not known, 1 good, 2 by a known key and bad. `scratch` takes the decoded bytes. */
 static int check_line(const struct sig_line *l, const char *text, size_t len, const struct tlog_vkey keys[], size_t n,
-		      unsigned char scratch[], size_t scratch_size, const struct tlog_vkey **ret_key)
+                      unsigned char scratch[], size_t scratch_size, const struct tlog_vkey **ret_key)
 {
 	size_t got;
 	unsigned char id[ID_BYTES];
@@ -465,9 +465,9 @@ static int check_line(const struct sig_line *l, const char *text, size_t len, co
 		    memcmp(keys[i].name, l->name, l->name_len) != 0)
 			continue;
 		*ret_key = &keys[i];
-		bool good =
-		    got == ID_BYTES + SIG_BYTES &&
-		    crypto_sign_verify_detached(scratch + ID_BYTES, (const unsigned char *)text, len, keys[i].pk) == 0;
+		bool good = got == ID_BYTES + SIG_BYTES &&
+		            crypto_sign_verify_detached(scratch + ID_BYTES, (const unsigned char *)text, len,
+		                                        keys[i].pk) == 0;
 		return good ? 1 : 2;
 	}
 	return 0;
@@ -488,14 +488,14 @@ static size_t find_signatures(const char *note, size_t len)
 }
 
 bool tlog_note_open(const char *note, size_t len, const struct tlog_vkey keys[], size_t n_keys, size_t *ret_len,
-		    struct err *e)
+                    struct err *e)
 {
 	if (len > TLOG_NOTE_MAX)
 		return err_set(e, ERR_FAILED, "signed note is larger than %zu bytes", TLOG_NOTE_MAX);
 	size_t at = find_signatures(note, len), good = 0, lines = 0;
 	if (!at)
 		return err_set(e, ERR_FAILED,
-			       "signed note is malformed: no text with a blank line and signatures behind it");
+		               "signed note is malformed: no text with a blank line and signatures behind it");
 	size_t text_len = at - 1;
 	AUTO_FREE unsigned char *scratch = mem_alloc(len); /* signatures of other kinds can be large */
 	while (at < len) {
@@ -503,9 +503,9 @@ bool tlog_note_open(const char *note, size_t len, const struct tlog_vkey keys[],
 		const struct tlog_vkey *key = NULL;
 		struct sig_line l;
 		size_t line_len = (size_t)(newline - line);
-		int is = ++lines > SIG_LINES_MAX || !split_line(line, line_len, &l)
-			     ? -1
-			     : check_line(&l, note, text_len, keys, n_keys, scratch, len, &key);
+		int is = ++lines > SIG_LINES_MAX || !split_line(line, line_len, &l) ?
+		                 -1 :
+		                 check_line(&l, note, text_len, keys, n_keys, scratch, len, &key);
 		if (is < 0)
 			return err_set(e, ERR_FAILED, "signed note is malformed: signature line %zu", lines);
 		if (is == 2)
@@ -544,7 +544,7 @@ static bool parse_size(const char *text, size_t len, uint64_t *ret)
 
 bool tlog_checkpoint_parse(const char *text, size_t len, struct tlog_checkpoint *ret, struct err *e)
 {
-	struct tlog_checkpoint c = {0};
+	struct tlog_checkpoint c = { 0 };
 	const char *line[3], *at = text, *end = text + len;
 	size_t line_len[3];
 	for (size_t i = 0; i < 3; i++) {

@@ -15,13 +15,16 @@
 #define TLOG_NOTE_MAX ((size_t)64 * 1024)
 #define TLOG_NAME_MAX 200
 
-struct tlog_hash { unsigned char b[TLOG_HASH]; };
+struct tlog_hash {
+	unsigned char b[TLOG_HASH];
+};
 
 void tlog_leaf(const void *data, size_t len, struct tlog_hash *ret);
 void tlog_node(const struct tlog_hash *l, const struct tlog_hash *r, struct tlog_hash *ret);
 
-/* From now on hashes with OpenSSL, which uses the processor's own instructions for SHA-256; false and nothing changed where
- * its library is not installed. For whoever has much to hash: opening it takes as long as some thousand hashes. */
+/* From now on hashes with OpenSSL, which uses the processor's own instructions for SHA-256; false and nothing changed
+ * where its library is not installed. For whoever has much to hash: opening it takes as long as some thousand hashes.
+ */
 bool tlog_bulk(void);
 
 /* The roots of the perfect subtrees of a tree of `size` leaves, largest first: as many as `size` has 1 bits. */
@@ -36,14 +39,14 @@ void tlog_root(const struct tlog_frontier *, struct tlog_hash *ret); /* of the e
 /* Gives the root of the perfect subtree of 2^level leaves that begins at leaf index << level. */
 typedef bool tlog_subtree(void *arg, unsigned level, uint64_t index, struct tlog_hash *ret, struct err *);
 /* RFC 6962 2.1.1 and 2.1.2; `ret` holds at most TLOG_LEVELS hashes. */
-bool tlog_prove(tlog_subtree *, void *arg, uint64_t index, uint64_t size, struct tlog_hash ret[TLOG_LEVELS], size_t *ret_n,
-                struct err *) MUST_CHECK;
-bool tlog_prove_consistency(tlog_subtree *, void *arg, uint64_t old_size, uint64_t size, struct tlog_hash ret[TLOG_LEVELS],
-                            size_t *ret_n, struct err *) MUST_CHECK;
+bool tlog_prove(tlog_subtree *, void *arg, uint64_t index, uint64_t size, struct tlog_hash ret[TLOG_LEVELS],
+                size_t *ret_n, struct err *) MUST_CHECK;
+bool tlog_prove_consistency(tlog_subtree *, void *arg, uint64_t old_size, uint64_t size,
+                            struct tlog_hash ret[TLOG_LEVELS], size_t *ret_n, struct err *) MUST_CHECK;
 bool tlog_check(const struct tlog_hash *leaf, uint64_t index, uint64_t size, const struct tlog_hash *root,
                 const struct tlog_hash proof[], size_t n);
-bool tlog_check_consistency(uint64_t old_size, const struct tlog_hash *old_root, uint64_t size, const struct tlog_hash *root,
-                            const struct tlog_hash proof[], size_t n);
+bool tlog_check_consistency(uint64_t old_size, const struct tlog_hash *old_root, uint64_t size,
+                            const struct tlog_hash *root, const struct tlog_hash proof[], size_t n);
 
 /* Signed notes (Ed25519, type 0x01). */
 struct tlog_vkey {

@@ -26,11 +26,11 @@ struct tree {
 	tree_fault *fault;
 	void *arg;
 	yaml_parser_t parser;
-	yaml_event_t event;     /* the one at hand */
-	bool begun, dead;       /* dead: a fault after which nothing can be read */
+	yaml_event_t event; /* the one at hand */
+	bool begun, dead;   /* dead: a fault after which nothing can be read */
 	struct chunk *chunks;
 	size_t nodes, alias_nodes;
-	json_t *anchors;        /* name -> index in `anchored` */
+	json_t *anchors;             /* name -> index in `anchored` */
 	struct tree_node **anchored; /* NULL while its node is not complete */
 	size_t n_anchored;
 };
@@ -132,17 +132,19 @@ static bool die(struct tree *t, const char *why)
 
 static const char *event_anchor(const yaml_event_t *e)
 {
-	const yaml_char_t *name = e->type == YAML_SCALAR_EVENT ? e->data.scalar.anchor :
-		e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor :
-		e->type == YAML_MAPPING_START_EVENT ? e->data.mapping_start.anchor : NULL;
+	const yaml_char_t *name = e->type == YAML_SCALAR_EVENT         ? e->data.scalar.anchor :
+	                          e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor :
+	                          e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.anchor :
+	                                                                 NULL;
 	return (const char *)name;
 }
 
 static const char *event_tag(const yaml_event_t *e)
 {
-	const yaml_char_t *tag = e->type == YAML_SCALAR_EVENT ? e->data.scalar.tag :
-		e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag :
-		e->type == YAML_MAPPING_START_EVENT ? e->data.mapping_start.tag : NULL;
+	const yaml_char_t *tag = e->type == YAML_SCALAR_EVENT         ? e->data.scalar.tag :
+	                         e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag :
+	                         e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.tag :
+	                                                                NULL;
 	return (const char *)tag;
 }
 
@@ -193,8 +195,8 @@ static bool check_key(struct tree *t, const struct tree_node *key)
 		return true;
 	if (key->type != TREE_BAD)
 		tell(t, key->line, key->column,
-		     key->type == TREE_SCALAR ? "merge keys are not read; write the keys out"
-					      : "a key must be a plain text");
+		     key->type == TREE_SCALAR ? "merge keys are not read; write the keys out" :
+		                                "a key must be a plain text");
 	return false;
 }
 
@@ -331,9 +333,9 @@ static bool check_bytes(struct tree *t)
 		if (i < len) {
 			t->dead = true;
 			tell(t, line, column,
-			     control((unsigned char)at[i])
-				 ? "a control character (byte 0x%02x); only UTF-8 text is allowed"
-				 : "no UTF-8 (byte 0x%02x); only UTF-8 text is allowed",
+			     control((unsigned char)at[i]) ?
+			             "a control character (byte 0x%02x); only UTF-8 text is allowed" :
+			             "no UTF-8 (byte 0x%02x); only UTF-8 text is allowed",
 			     (unsigned char)at[i]);
 			return false;
 		}

@@ -17,13 +17,13 @@ enum tree_type { TREE_SCALAR, TREE_LIST, TREE_MAP, TREE_BAD /* a fault was told;
 
 struct tree_node {
 	enum tree_type type;
-	uint32_t line, column;            /* from 1; of the alias where one stands */
-	uint32_t height;                  /* levels below, 0 for a scalar */
-	uint32_t nodes;                   /* of the whole subtree, aliases followed */
-	size_t n;                         /* bytes, items, or pairs */
-	const char *text;                 /* scalar; NUL-terminated, no NUL within */
-	const struct tree_node *first;    /* item, or key (its value is key->next) */
-	const struct tree_node *next;     /* the next item; for a value the next key */
+	uint32_t line, column;         /* from 1; of the alias where one stands */
+	uint32_t height;               /* levels below, 0 for a scalar */
+	uint32_t nodes;                /* of the whole subtree, aliases followed */
+	size_t n;                      /* bytes, items, or pairs */
+	const char *text;              /* scalar; NUL-terminated, no NUL within */
+	const struct tree_node *first; /* item, or key (its value is key->next) */
+	const struct tree_node *next;  /* the next item; for a value the next key */
 };
 
 struct tree; /* one document being read; owns all nodes */

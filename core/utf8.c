@@ -34,7 +34,8 @@ void utf8_printable(const char *text, size_t size, char ret[])
 {
 	size_t len = strlen(text), out = 0;
 	for (size_t at = 0; at < len;) {
-		if (text[at] >= 0x20 && text[at] < 0x7f && out + 2 <= size) { /* nearly all that there is, in lists of a million */
+		if (text[at] >= 0x20 && text[at] < 0x7f &&
+		    out + 2 <= size) { /* nearly all that there is, in lists of a million */
 			ret[out++] = text[at++];
 			continue;
 		}

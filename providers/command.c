@@ -24,7 +24,9 @@ struct provider_session {
 };
 
 static const struct schema_key keys[] = {
-	{ .name = "command", .type = SCHEMA_ARGV, .flags = SCHEMA_REQUIRED,
+	{ .name = "command",
+	  .type = SCHEMA_ARGV,
+	  .flags = SCHEMA_REQUIRED,
 	  .help = "program and arguments; gets {\"secret\", \"version\", \"fields\"} as JSON on standard input" },
 	{ 0 }
 };

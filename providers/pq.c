@@ -10,8 +10,8 @@ static const struct {
 	const char *name;
 	size_t at;
 } symbols[] = {
-#define SYMBOL(name) {#name, offsetof(struct pq, name)},
-    PQ_FUNCTIONS(SYMBOL)
+#define SYMBOL(name) { #name, offsetof(struct pq, name) },
+	PQ_FUNCTIONS(SYMBOL)
 #undef SYMBOL
 };
 

@@ -14,8 +14,9 @@ const char *provider_missing(const struct provider *p)
 		const char *name;
 		bool there, needed;
 	} f[] = {
-		{ "open", p->open, true }, { "close", p->close, true }, { "plan", p->plan, true },
-		{ "put", p->put, true }, { "look", p->look, true }, { "drop", p->drop, authority || store },
+		{ "open", p->open, true },        { "close", p->close, true },
+		{ "plan", p->plan, true },        { "put", p->put, true },
+		{ "look", p->look, true },        { "drop", p->drop, authority || store },
 		{ "probe", p->probe, authority }, { "list", p->list, authority },
 	};
 	for (size_t i = 0; i < sizeof f / sizeof *f; i++)

@@ -300,13 +300,20 @@ static enum kind_rc answer_verb(struct serve *s, const struct request *r, json_t
 		bool there, of_n;
 		enum kind_rc (*run)(struct serve *, const struct request *, json_t *, struct err *);
 	} verbs[KIND_VERBS] = {
-		[KIND_OPEN] = { true, false, do_open }, [KIND_PLAN] = { true, false, do_plan },
-		[KIND_PUT] = { true, true, do_put }, [KIND_ACTIVATE] = { p->activate, true, do_activate },
-		[KIND_SUSPEND] = { p->suspend, true, do_suspend }, [KIND_RESTORE] = { p->suspend, true, do_suspend },
-		[KIND_DROP] = { p->drop, true, do_drop }, [KIND_LOOK] = { true, false, do_look },
-		[KIND_PROBE] = { p->probe, true, do_probe }, [KIND_DISCONNECT] = { p->disconnect, true, do_disconnect },
-		[KIND_USAGE] = { p->usage, false, do_usage }, [KIND_NOW] = { p->now, false, do_now },
-		[KIND_LIST] = { p->list, false, do_list }, [KIND_FLUSH] = { p->flush, false, do_flush },
+		[KIND_OPEN] = { true, false, do_open },
+		[KIND_PLAN] = { true, false, do_plan },
+		[KIND_PUT] = { true, true, do_put },
+		[KIND_ACTIVATE] = { p->activate, true, do_activate },
+		[KIND_SUSPEND] = { p->suspend, true, do_suspend },
+		[KIND_RESTORE] = { p->suspend, true, do_suspend },
+		[KIND_DROP] = { p->drop, true, do_drop },
+		[KIND_LOOK] = { true, false, do_look },
+		[KIND_PROBE] = { p->probe, true, do_probe },
+		[KIND_DISCONNECT] = { p->disconnect, true, do_disconnect },
+		[KIND_USAGE] = { p->usage, false, do_usage },
+		[KIND_NOW] = { p->now, false, do_now },
+		[KIND_LIST] = { p->list, false, do_list },
+		[KIND_FLUSH] = { p->flush, false, do_flush },
 	};
 	const char *name = kind_verb_name(r->verb);
 	if (!verbs[r->verb].there)

@@ -10,8 +10,8 @@
 #define BLANKS " \t"
 
 struct line {
-	size_t number;           /* of its first physical line, from 1 */
-	const char *key;         /* NULL: no assignment */
+	size_t number;   /* of its first physical line, from 1 */
+	const char *key; /* NULL: no assignment */
 	size_t key_len;
 	bool exports;
 	size_t value, end, next; /* offsets: behind the '=', of the newline or the end, of the next line */

@@ -23,14 +23,17 @@ struct provider_session {
 	json_t *params;
 	const char *path, *format, *whole; /* `whole` is the template of raw */
 	const json_t *map, *tell;
-	const char *verb;                  /* reload, restart */
+	const char *verb; /* reload, restart */
 };
 
 static const struct schema_key keys[] = {
 	{ .name = "path", .type = SCHEMA_PATH, .flags = SCHEMA_REQUIRED, .help = "the file; its folder must exist" },
-	{ .name = "format", .type = SCHEMA_ENUM, .allowed = "env|json|raw",
+	{ .name = "format",
+	  .type = SCHEMA_ENUM,
+	  .allowed = "env|json|raw",
 	  .help = "told by the file where absent: a JSON object, else KEY=value lines; raw where there is no map" },
-	{ .name = "map", .type = SCHEMA_STRING_MAP,
+	{ .name = "map",
+	  .type = SCHEMA_STRING_MAP,
 	  .help = "key in the file (JSON: member or /pointer) to a field, or to a template such as {password:url}" },
 	{ .name = "template", .type = SCHEMA_STRING, .help = "the whole file where format is raw; default {password}" },
 	{ .name = "mode", .type = SCHEMA_MODE, .help = "default: the existing file's, 0600 for a new one" },
@@ -361,9 +364,11 @@ static enum kind_rc look(struct provider_session *s, const struct provider_call 
 	else
 		*ret = c.right == c.keys ? KIND_CURRENT : KIND_FOREIGN;
 	snprintf(made->receipt, sizeof made->receipt, "%s",
-	         !there ? "there is no file" : *ret == KIND_CURRENT ? "the file holds it" :
-	         *ret == KIND_FOREIGN ? "the file holds something else" : *ret == KIND_HELD ? "the file holds a value" :
-	         "the file lacks the keys");
+	         !there               ? "there is no file" :
+	         *ret == KIND_CURRENT ? "the file holds it" :
+	         *ret == KIND_FOREIGN ? "the file holds something else" :
+	         *ret == KIND_HELD    ? "the file holds a value" :
+	                                "the file lacks the keys");
 	return KIND_OK;
 }
 
@@ -431,8 +436,8 @@ static enum kind_rc drop(struct provider_session *s, const struct provider_call 
 	return rc == KIND_OK && acted ? tell(s, call, n->n, "put back", NULL, e) : rc;
 }
 
-static void PRINTF(5, 6) find(provider_found *found, void *arg, const char *name, enum kind_severity severity,
-                              const char *fmt, ...)
+static void PRINTF(5, 6)
+	find(provider_found *found, void *arg, const char *name, enum kind_severity severity, const char *fmt, ...)
 {
 	struct provider_finding f = { .severity = severity };
 	va_list ap;

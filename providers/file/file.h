@@ -44,14 +44,14 @@ bool file_json_set(struct buf *text, const char *key, const char *value, size_t 
 
 /* place.c: the file itself. Only a regular file with one name that is no mount point is ever replaced. */
 struct file_place {
-	const char *path;   /* borrowed */
-	const char *name;   /* its last component, within path */
-	int dir;            /* the folder */
+	const char *path; /* borrowed */
+	const char *name; /* its last component, within path */
+	int dir;          /* the folder */
 	bool there;
-	struct stat st;     /* where there; of the moment of the reading */
-	struct buf text;    /* empty where it is not there */
+	struct stat st;  /* where there; of the moment of the reading */
+	struct buf text; /* empty where it is not there */
 };
-struct file_owner {     /* what the declaration says; the file's own, or 0600 and the own user, where -1 */
+struct file_owner { /* what the declaration says; the file's own, or 0600 and the own user, where -1 */
 	int64_t mode, uid, gid;
 };
 enum kind_rc file_place_read(const char *path, struct file_place *ret, struct err *);

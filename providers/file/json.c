@@ -11,9 +11,9 @@
 #define POINTER_PARTS_MAX JSON_DEPTH_MAX
 
 struct member {
-	size_t value, end;    /* of its value; both 0 where it is not there */
-	size_t first;         /* behind the object's '{' */
-	size_t last;          /* behind the object's last value; `first` in an empty object */
+	size_t value, end; /* of its value; both 0 where it is not there */
+	size_t first;      /* behind the object's '{' */
+	size_t last;       /* behind the object's last value; `first` in an empty object */
 };
 
 static size_t space(const char *t, size_t at)

@@ -220,9 +220,9 @@ static enum kind_rc unchanged(const struct file_place *p, struct err *e)
 	bool there = fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	if (!there && errno != ENOENT)
 		return failed(e, errno, "cannot examine", p->path);
-	if (there == p->there && (!there || (st.st_dev == p->st.st_dev && st.st_ino == p->st.st_ino &&
-	                                     st.st_size == p->st.st_size && same_time(&st.st_mtim, &p->st.st_mtim) &&
-	                                     same_time(&st.st_ctim, &p->st.st_ctim))))
+	if (there == p->there &&
+	    (!there || (st.st_dev == p->st.st_dev && st.st_ino == p->st.st_ino && st.st_size == p->st.st_size &&
+	                same_time(&st.st_mtim, &p->st.st_mtim) && same_time(&st.st_ctim, &p->st.st_ctim))))
 		return KIND_OK;
 	err_set(e, ERR_TEMPORARY, "cannot change '%s': somebody else changed it just now", p->path);
 	return KIND_TEMPORARY;

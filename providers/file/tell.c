@@ -15,17 +15,20 @@
 #include "core/mem.h"
 
 #define SYSTEMCTL "/usr/bin/systemctl"
-#define ANSWER_MS 250     /* kept of the deadline, so that a program is ended here and the reason told */
+#define ANSWER_MS 250 /* kept of the deadline, so that a program is ended here and the reason told */
 #define ARGV_MAX 64
 #define START_SLACK_MS 2000 /* a clock tick, and a clock that was set since */
 
 const struct schema_key file_tell_keys[] = {
 	{ .name = "unit", .type = SCHEMA_STRING, .help = "systemd unit that systemctl reloads or restarts" },
-	{ .name = "signal", .type = SCHEMA_ENUM, .allowed = "HUP|INT|QUIT|TERM|USR1|USR2|WINCH",
+	{ .name = "signal",
+	  .type = SCHEMA_ENUM,
+	  .allowed = "HUP|INT|QUIT|TERM|USR1|USR2|WINCH",
 	  .help = "signal for the process named by pidfile; needs pidfile and exe" },
 	{ .name = "pidfile", .type = SCHEMA_PATH, .help = "file with the process id" },
 	{ .name = "exe", .type = SCHEMA_PATH, .help = "program that this process must be running" },
-	{ .name = "command", .type = SCHEMA_ARGV,
+	{ .name = "command",
+	  .type = SCHEMA_ARGV,
 	  .help = "program and arguments; gets ROTOR_SECRET and ROTOR_VERSION, never a value" },
 	{ 0 }
 };
@@ -57,8 +60,8 @@ static int signal_number(const char *name)
 	static const struct {
 		const char *name;
 		int number;
-	} all[] = { { "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT }, { "TERM", SIGTERM }, { "USR1", SIGUSR1 },
-		{ "USR2", SIGUSR2 }, { "WINCH", SIGWINCH } };
+	} all[] = { { "HUP", SIGHUP },   { "INT", SIGINT },   { "QUIT", SIGQUIT },  { "TERM", SIGTERM },
+		    { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "WINCH", SIGWINCH } };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (strcmp(all[i].name, name) == 0)
 			return all[i].number;
@@ -233,8 +236,9 @@ enum kind_rc file_tell(const json_t *tell, const char *verb, const struct provid
 {
 	const char *unit = json_str(tell, "unit"), *signal = json_str(tell, "signal");
 	const json_t *command = json_object_get(tell, "command");
-	bool ok = unit ? tell_unit(unit, verb, call, version, e) :
-	          signal ? tell_process(tell, e) : tell_command(command, call, version, e);
+	bool ok = unit   ? tell_unit(unit, verb, call, version, e) :
+	          signal ? tell_process(tell, e) :
+	                   tell_command(command, call, version, e);
 	if (!ok) {
 		err_prefix(e, "the consumer could not be told (%s)", verb);
 		return KIND_AMBIGUOUS;

@@ -14,7 +14,7 @@ struct part {
 	enum part_kind kind;
 	const char *text; /* literal bytes within the template */
 	size_t len;
-	char name[33];    /* of the field */
+	char name[33]; /* of the field */
 };
 
 struct parts {
@@ -24,8 +24,8 @@ struct parts {
 
 static bool known(const char *name)
 {
-	static const char *const names[] = { "username", "password", "url", "key", "certificate", "chain", "version",
-		"rotation", "fingerprint" };
+	static const char *const names[] = { "username", "password", "url",      "key",        "certificate",
+		                             "chain",    "version",  "rotation", "fingerprint" };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(names[i], name) == 0)
 			return true;
@@ -228,8 +228,7 @@ static bool take_field(const struct part *p, const char *text, size_t len, struc
 	return fields_set(ret, p->name, value.data ? value.data : "", value.len, e);
 }
 
-bool file_template_invert(const char *text, bool bare, const char *value, size_t len, struct fields *ret,
-                          struct err *e)
+bool file_template_invert(const char *text, bool bare, const char *value, size_t len, struct fields *ret, struct err *e)
 {
 	struct parts t;
 	struct span least[PARTS_MAX] = { 0 }, most[PARTS_MAX] = { 0 };

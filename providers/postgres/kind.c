@@ -11,12 +11,19 @@
 #include "core/utf8.h"
 
 static const struct schema_key params[] = {
-	{ .name = "url", .type = SCHEMA_STRING, .flags = SCHEMA_REQUIRED,
-	  .help = "postgresql://USER@HOST:PORT/DATABASE?sslmode=...; the manager's log-in, without a password; no host: "
-	          "the local socket; off loopback sslmode is verify-full, by the system's certificates or sslrootcert" },
-	{ .name = "users", .type = SCHEMA_STRINGS, .flags = SCHEMA_REQUIRED,
+	{ .name = "url",
+	  .type = SCHEMA_STRING,
+	  .flags = SCHEMA_REQUIRED,
+	  .help = "postgresql://USER@HOST:PORT/DATABASE?sslmode=...; the manager's log-in, without a password; no "
+	          "host: "
+	          "the local socket; off loopback sslmode is verify-full, by the system's certificates or "
+	          "sslrootcert" },
+	{ .name = "users",
+	  .type = SCHEMA_STRINGS,
+	  .flags = SCHEMA_REQUIRED,
 	  .help = "the pair of log-in roles that take turns, or a single role (an outage at each rotation)" },
-	{ .name = "endpoints", .type = SCHEMA_STRINGS,
+	{ .name = "endpoints",
+	  .type = SCHEMA_STRINGS,
 	  .help = "urls of further servers that accept the same roles (standbys); asked for log-ins and sessions too" },
 	{ 0 }
 };

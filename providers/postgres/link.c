@@ -12,10 +12,11 @@
 #include "core/clock.h"
 #include "core/mem.h"
 
-#define ANSWER_MS 250     /* kept of the deadline, so that what happened is told here and not by a kill */
-#define SESSION_MS 60000 /* no statement runs longer; a connection serves several calls, each has its own deadline here */
+#define ANSWER_MS 250 /* kept of the deadline, so that what happened is told here and not by a kill */
+#define SESSION_MS                                                                                                     \
+	60000 /* no statement runs longer; a connection serves several calls, each has its own deadline here */
 #define BUNDLE "/etc/ssl/certs/ca-certificates.crt"
-#define QUIET_MAX 4096   /* bytes of SQL; what is asked for makes some 300 */
+#define QUIET_MAX 4096           /* bytes of SQL; what is asked for makes some 300 */
 #define NOWHERE "/dev/null/none" /* a path that cannot be: libpq's own defaults in a home folder are not looked at */
 
 int64_t postgres_left(const struct provider_call *call)
@@ -54,27 +55,27 @@ static const char *word_of(const char *state)
 	static const struct {
 		const char *state, *word; /* a class where the state has two characters */
 	} words[] = {
-	    {"28P01", "wrong password"},
-	    {"28000", "not permitted to log in"},
-	    {"3D000", "no such database"},
-	    {"42501", "a right is missing"},
-	    {"42704", "no such role or setting"},
-	    {"53300", "too many connections"},
-	    {"57014", "statement time-out"},
-	    {"55P03", "lock time-out"},
-	    {"25006", "the server is read-only"},
-	    {"57P01", "the session was ended"},
-	    {"57P02", "the server crashed"},
-	    {"57P03", "the server is starting or stopping"},
-	    {"42P01", "no such table"},
-	    {"42601", "syntax error"},
-	    {"22P02", "malformed value"},
-	    {"08", "connection lost"},
-	    {"28", "not permitted to log in"},
-	    {"40", "another change came between"},
-	    {"53", "the server is out of resources"},
-	    {"58", "the server's system failed"},
-	    {"XX", "the server failed, or another change came between"},
+		{ "28P01", "wrong password" },
+		{ "28000", "not permitted to log in" },
+		{ "3D000", "no such database" },
+		{ "42501", "a right is missing" },
+		{ "42704", "no such role or setting" },
+		{ "53300", "too many connections" },
+		{ "57014", "statement time-out" },
+		{ "55P03", "lock time-out" },
+		{ "25006", "the server is read-only" },
+		{ "57P01", "the session was ended" },
+		{ "57P02", "the server crashed" },
+		{ "57P03", "the server is starting or stopping" },
+		{ "42P01", "no such table" },
+		{ "42601", "syntax error" },
+		{ "22P02", "malformed value" },
+		{ "08", "connection lost" },
+		{ "28", "not permitted to log in" },
+		{ "40", "another change came between" },
+		{ "53", "the server is out of resources" },
+		{ "58", "the server's system failed" },
+		{ "XX", "the server failed, or another change came between" },
 	};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strncmp(state, words[i].state, strlen(words[i].state)) == 0)
@@ -84,8 +85,9 @@ static const char *word_of(const char *state)
 
 static enum kind_rc class_of(const char *state)
 {
-	static const char *const temporary[] = {"08",    "25006", "40",  "53", "55P03",
-						"55006", "57014", "57P", "58", "XX"};
+	static const char *const temporary[] = {
+		"08", "25006", "40", "53", "55P03", "55006", "57014", "57P", "58", "XX"
+	};
 	bool may_help = !state[0];
 	for (size_t i = 0; i < sizeof temporary / sizeof *temporary; i++)
 		may_help |= strncmp(state, temporary[i], strlen(temporary[i])) == 0;
@@ -128,7 +130,7 @@ static void peer_text(const struct postgres_url *u, char ret[300])
 }
 
 static enum kind_rc refused(struct provider_session *s, const struct postgres_url *u, const struct postgres_login *l,
-			    PGconn *conn, char state[6], struct err *e)
+                            PGconn *conn, char state[6], struct err *e)
 {
 	/* Where the server said nothing these are libpq's own words; no locale is set, so they are English. */
 	const char *text = s->pq->PQerrorMessage(conn);
@@ -137,19 +139,19 @@ static enum kind_rc refused(struct provider_session *s, const struct postgres_ur
 	state_of_login(text, state);
 	if (state[0])
 		return fail(e, class_of(state), "log-in of '%s' at '%s' refused: %s (%s)", l->user, peer,
-			    word_of(state), state);
+		            word_of(state), state);
 	if (s->pq->PQconnectionNeedsPassword(conn))
 		return fail(e, KIND_PERMANENT,
-			    "log-in of '%s' at '%s' failed: the server asks for a password and 'auth' gives none",
-			    l->user, peer);
+		            "log-in of '%s' at '%s' failed: the server asks for a password and 'auth' gives none",
+		            l->user, peer);
 	if (strstr(text, "authentication method requirement"))
 		return fail(e, KIND_PERMANENT, "log-in of '%s' at '%s' failed: the server %s", l->user, peer,
-			    l->password ? "asks for the password itself, not for its SCRAM proof"
-					: "asks for a credential and 'auth' gives none");
+		            l->password ? "asks for the password itself, not for its SCRAM proof" :
+		                          "asks for a credential and 'auth' gives none");
 	if (strstr(text, "certificate") || strstr(text, "server does not support SSL"))
 		return fail(e, KIND_PERMANENT,
-			    "log-in of '%s' at '%s' failed: TLS with sslmode '%s' could not be verified", l->user, peer,
-			    u->sslmode);
+		            "log-in of '%s' at '%s' failed: TLS with sslmode '%s' could not be verified", l->user, peer,
+		            u->sslmode);
 	return fail(e, KIND_TEMPORARY, "server at '%s' cannot be reached", peer);
 }
 
@@ -157,7 +159,7 @@ static enum kind_rc refused(struct provider_session *s, const struct postgres_ur
  * A libpq before 16 cannot be kept from answering a server that asks for the clear password; there TLS (verify-full by
  * default) is what says who that server is. */
 static PGconn *start(struct provider_session *s, const struct provider_call *call, const struct postgres_url *u,
-		     const struct postgres_login *l)
+                     const struct postgres_login *l)
 {
 	bool new = s->pq->PQlibVersion() >= POSTGRES_SCRAM_ONLY, tls = strcmp(u->sslmode, "disable") != 0;
 	bool verifies = strncmp(u->sslmode, "verify", 6) == 0;
@@ -166,8 +168,8 @@ static PGconn *start(struct provider_session *s, const struct provider_call *cal
 	size_t n = 0;
 	postgres_app(call, app);
 	snprintf(options, sizeof options,
-		 "%s-c standard_conforming_strings=on -c statement_timeout=%d -c lock_timeout=%d",
-		 l->own_path ? "" : "-c search_path=pg_catalog ", SESSION_MS, SESSION_MS);
+	         "%s-c standard_conforming_strings=on -c statement_timeout=%d -c lock_timeout=%d",
+	         l->own_path ? "" : "-c search_path=pg_catalog ", SESSION_MS, SESSION_MS);
 #define SET(name, value) (names[n] = (name), values[n++] = (value))
 	if (u->host[0])
 		SET("host", u->host);
@@ -207,7 +209,7 @@ static void mute(void *arg, const PGresult *notice)
 static bool wait_for(int fd, bool write, int64_t until)
 {
 	for (;;) {
-		struct pollfd p = {.fd = fd, .events = write ? POLLOUT : POLLIN};
+		struct pollfd p = { .fd = fd, .events = write ? POLLOUT : POLLIN };
 		int64_t left = until - clock_boot();
 		if (left <= 0)
 			return false;
@@ -218,8 +220,8 @@ static bool wait_for(int fd, bool write, int64_t until)
 }
 
 enum kind_rc postgres_connect(struct provider_session *s, const struct provider_call *call,
-			      const struct postgres_url *u, const struct postgres_login *l, PGconn **ret, char state[6],
-			      bool *asked, struct err *e)
+                              const struct postgres_url *u, const struct postgres_login *l, PGconn **ret, char state[6],
+                              bool *asked, struct err *e)
 {
 	char own_state[6], peer[300];
 	int64_t allowed = postgres_left(call), until;
@@ -228,7 +230,7 @@ enum kind_rc postgres_connect(struct provider_session *s, const struct provider_
 	until = clock_boot() + allowed;
 	PGconn *conn = start(s, call, u, l);
 	PostgresPollingStatusType p =
-	    s->pq->PQstatus(conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+		s->pq->PQstatus(conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
 	s->pq->PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE);
 	s->pq->PQsetNoticeReceiver(conn, mute, NULL);
 	bool in_time = true;
@@ -244,8 +246,8 @@ enum kind_rc postgres_connect(struct provider_session *s, const struct provider_
 		return KIND_OK;
 	}
 	peer_text(u, peer);
-	enum kind_rc rc = in_time ? refused(s, u, l, conn, state ? state : own_state, e)
-				  : fail(e, KIND_TEMPORARY, "server at '%s' did not answer in time", peer);
+	enum kind_rc rc = in_time ? refused(s, u, l, conn, state ? state : own_state, e) :
+	                            fail(e, KIND_TEMPORARY, "server at '%s' did not answer in time", peer);
 	s->pq->PQfinish(conn);
 	return rc;
 }
@@ -283,14 +285,14 @@ static PGresult *collect(struct provider_session *s, const struct provider_call 
 		s->pq->PQclear(last);
 		last = r;
 		if (one || (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_FATAL_ERROR &&
-			    status != PGRES_EMPTY_QUERY))
+		            status != PGRES_EMPTY_QUERY))
 			return last;
 	}
 }
 
 /* Ends a question: its result, or an error and the SQLSTATE. */
 static enum kind_rc settle(struct provider_session *s, const struct provider_call *call, PGconn *conn, bool sent,
-			   bool one, const char *what, PGresult **ret, char state[6], struct err *e)
+                           bool one, const char *what, PGresult **ret, char state[6], struct err *e)
 {
 	PGresult *r = sent ? collect(s, call, conn, one) : NULL;
 	ExecStatusType status = r ? s->pq->PQresultStatus(r) : PGRES_FATAL_ERROR;
@@ -301,7 +303,7 @@ static enum kind_rc settle(struct provider_session *s, const struct provider_cal
 	else if (status == PGRES_FATAL_ERROR)
 		rc = fail(e, KIND_TEMPORARY, "cannot %s: no answer from the server", what);
 	else if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_SINGLE_TUPLE &&
-		 status != PGRES_EMPTY_QUERY)
+	         status != PGRES_EMPTY_QUERY)
 		rc = fail(e, KIND_PERMANENT, "cannot %s: the server gives something else than rows", what);
 	/* a question that is still under way would answer the next one */
 	if (status == PGRES_FATAL_ERROR ? !state[0] : rc != KIND_OK)
@@ -314,14 +316,14 @@ static enum kind_rc settle(struct provider_session *s, const struct provider_cal
 }
 
 enum kind_rc postgres_run(struct provider_session *s, const struct provider_call *call, PGconn *conn, const char *what,
-			  const char *sql, PGresult **ret, struct err *e)
+                          const char *sql, PGresult **ret, struct err *e)
 {
 	char state[6];
 	return settle(s, call, conn, s->pq->PQsendQuery(conn, sql), false, what, ret, state, e);
 }
 
 enum kind_rc postgres_ask(struct provider_session *s, const struct provider_call *call, PGconn *conn, const char *what,
-			  const char *sql, int n, const char *const values[], PGresult **ret, struct err *e)
+                          const char *sql, int n, const char *const values[], PGresult **ret, struct err *e)
 {
 	char state[6];
 	int sent = s->pq->PQsendQueryParams(conn, sql, n, NULL, values, NULL, NULL, 0);
@@ -329,11 +331,11 @@ enum kind_rc postgres_ask(struct provider_session *s, const struct provider_call
 }
 
 enum kind_rc postgres_ask_once(struct provider_session *s, const struct provider_call *call, PGconn *conn,
-			       const char *what, const char *sql, struct err *e)
+                               const char *what, const char *sql, struct err *e)
 {
 	char state[6];
 	bool sent =
-	    s->pq->PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) && s->pq->PQsetSingleRowMode(conn);
+		s->pq->PQsendQueryParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0) && s->pq->PQsetSingleRowMode(conn);
 	return settle(s, call, conn, sent, true, what, NULL, state, e);
 }
 
@@ -352,7 +354,7 @@ static bool fence_parse(const char *fence, char rotation[POSTGRES_NAME], char at
 
 /* How many, as the one cell of the answer says. */
 static enum kind_rc ask_count(struct provider_session *s, const struct provider_call *call, const char *what,
-			      const char *sql, int n, const char *const values[], uint32_t *ret, struct err *e)
+                              const char *sql, int n, const char *const values[], uint32_t *ret, struct err *e)
 {
 	PGresult *r = NULL;
 	enum kind_rc rc = postgres_ask(s, call, s->conns[0], what, sql, n, values, &r, e);
@@ -377,7 +379,7 @@ static enum kind_rc fence(struct provider_session *s, const struct provider_call
 		return fail(e, KIND_PERMANENT, "fence '%s' is not ROTATION/ATTEMPT", call->fence);
 	if (strcmp(s->fenced, call->fence) == 0)
 		return KIND_OK;
-	const char *values[] = {rotation, attempt};
+	const char *values[] = { rotation, attempt };
 	uint32_t left = 0;
 	snprintf(sql, sizeof sql, "select count(pg_terminate_backend(pid, 2000)) from %s", dead);
 	enum kind_rc rc = ask_count(s, call, "end the sessions of an earlier attempt", sql, 2, values, &left, e);
@@ -388,20 +390,20 @@ static enum kind_rc fence(struct provider_session *s, const struct provider_call
 		return rc;
 	if (left)
 		return fail(e, KIND_TEMPORARY, "a session of an earlier attempt of rotation '%s' has not ended yet",
-			    rotation);
+		            rotation);
 	snprintf(s->fenced, sizeof s->fenced, "%s", call->fence);
 	return KIND_OK;
 }
 
 static enum kind_rc connect_manager(struct provider_session *s, const struct provider_call *call, unsigned at,
-				    struct err *e)
+                                    struct err *e)
 {
 	if (s->conns[at] && s->pq->PQstatus(s->conns[at]) == CONNECTION_OK)
 		return KIND_OK;
 	abandon(s, s->conns[at]);
 	if (at == 0)
 		s->fenced[0] = '\0';
-	struct postgres_login l = {.user = s->urls[at].user, .password = fields_get(s->auth, "password", NULL)};
+	struct postgres_login l = { .user = s->urls[at].user, .password = fields_get(s->auth, "password", NULL) };
 	return postgres_connect(s, call, &s->urls[at], &l, &s->conns[at], NULL, NULL, e);
 }
 
@@ -431,12 +433,14 @@ enum kind_rc postgres_enter(struct provider_session *s, const struct provider_ca
 static enum kind_rc quiet(struct provider_session *s, const struct provider_call *call, struct err *e)
 {
 	static const char sql[] =
-	    "select coalesce(string_agg(format('; set local %s = %L', name, value), ''), '') from (values"
-	    " ('log_statement', 'none'), ('log_min_error_statement', 'panic'), ('log_min_duration_statement', '-1'),"
-	    " ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'), ('pgaudit.log', 'none'),"
-	    " ('pg_stat_statements.track_utility', 'off')) as all_of (name, value) where current_setting(name, true) "
-	    "is not null"
-	    " and ";
+		"select coalesce(string_agg(format('; set local %s = %L', name, value), ''), '') from (values"
+		" ('log_statement', 'none'), ('log_min_error_statement', 'panic'), ('log_min_duration_statement', "
+		"'-1'),"
+		" ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'), ('pgaudit.log', 'none'),"
+		" ('pg_stat_statements.track_utility', 'off')) as all_of (name, value) where current_setting(name, "
+		"true) "
+		"is not null"
+		" and ";
 	static const char what[] = "ask what may be kept out of the server's log";
 	bool old = s->pq->PQserverVersion(s->conns[0]) < 150000;
 	AUTO_BUF text = BUF_INIT(POSTGRES_SQL);
@@ -457,7 +461,7 @@ static enum kind_rc quiet(struct provider_session *s, const struct provider_call
 }
 
 enum kind_rc postgres_begin(struct provider_session *s, const struct provider_call *call, const char *what,
-			    struct err *e)
+                            struct err *e)
 {
 	AUTO_BUF sql = BUF_INIT(POSTGRES_SQL);
 	enum kind_rc rc = quiet(s, call, e);
@@ -467,11 +471,11 @@ enum kind_rc postgres_begin(struct provider_session *s, const struct provider_ca
 	/* A server that answers before the change is on its disk would make the commit a promise that it does not keep.
 	 */
 	buf_printf(&sql,
-		   "begin isolation level read committed read write; set local statement_timeout = %lld;"
-		   " set local lock_timeout = %lld; set local idle_in_transaction_session_timeout = %lld;"
-		   " select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = "
-		   "'off'%s",
-		   left, left, left, s->quiet);
+	           "begin isolation level read committed read write; set local statement_timeout = %lld;"
+	           " set local lock_timeout = %lld; set local idle_in_transaction_session_timeout = %lld;"
+	           " select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = "
+	           "'off'%s",
+	           left, left, left, s->quiet);
 	rc = postgres_run(s, call, s->conns[0], what, sql.data, NULL, e);
 	if (rc == KIND_PERMANENT && s->quiet[0]) {
 		/* being heard is better than not rotating */
@@ -491,7 +495,7 @@ void postgres_rollback(struct provider_session *s, const struct provider_call *c
 }
 
 enum kind_rc postgres_commit(struct provider_session *s, const struct provider_call *call, const char *what,
-			     const struct buf *sql, struct err *e)
+                             const struct buf *sql, struct err *e)
 {
 	AUTO_BUF text = BUF_INIT(POSTGRES_SQL);
 	PGresult *r = NULL;
@@ -500,16 +504,16 @@ enum kind_rc postgres_commit(struct provider_session *s, const struct provider_c
 	if (text.over || (sql && sql->over)) {
 		postgres_rollback(s, call);
 		return fail(e, KIND_PERMANENT, "cannot %s: the comment of a role cannot be written, or is too long",
-			    what);
+		            what);
 	}
 	enum kind_rc rc =
-	    settle(s, call, s->conns[0], s->pq->PQsendQuery(s->conns[0], text.data), false, what, &r, state, e);
+		settle(s, call, s->conns[0], s->pq->PQsendQuery(s->conns[0], text.data), false, what, &r, state, e);
 	/* The end of a session can hide that its commit is on disk (40003, 57P0x, 08xxx, nothing at all). */
 	if (rc != KIND_OK && (!state[0] || strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0 ||
-			      strcmp(state, "40003") == 0)) {
+	                      strcmp(state, "40003") == 0)) {
 		abandon(s, s->conns[0]);
 		return fail(e, KIND_AMBIGUOUS, "cannot tell whether it took effect to %s: no answer to its commit",
-			    what);
+		            what);
 	}
 	if (rc == KIND_OK && strcmp(s->pq->PQcmdStatus(r), "COMMIT") != 0)
 		rc = fail(e, KIND_TEMPORARY, "cannot %s: the server rolled back", what);
@@ -588,7 +592,7 @@ enum kind_rc postgres_odd(const char *what, struct err *e)
 }
 
 enum kind_rc postgres_shape(struct provider_session *s, const PGresult *r, const char *what, int rows, int columns,
-			    struct err *e)
+                            struct err *e)
 {
 	bool fits = s->pq->PQnfields(r) == columns && (rows < 0 || s->pq->PQntuples(r) == rows);
 	return fits ? KIND_OK : postgres_odd(what, e);

@@ -16,14 +16,14 @@ static bool word_ok(const char *text, size_t size)
 bool postgres_mark_make(const char *home, uint32_t version, const char *rotation, bool held, struct postgres_mark *ret)
 {
 	const char *id = rotation && *rotation ? rotation : "-";
-	*ret = (struct postgres_mark){.kind = POSTGRES_MARK_OURS, .version = version};
+	*ret = (struct postgres_mark){ .kind = POSTGRES_MARK_OURS, .version = version };
 	if (!home || !word_ok(home, sizeof ret->home) || !word_ok(id, sizeof ret->rotation))
 		return false;
 	snprintf(ret->home, sizeof ret->home, "%s", home);
 	snprintf(ret->rotation, sizeof ret->rotation, "%s", id);
 	snprintf(ret->state, sizeof ret->state, "%s", held ? "held" : "free");
 	snprintf(ret->line, sizeof ret->line, PREFIX " home=%s version=%u rotation=%s state=%s", home, version, id,
-		 ret->state);
+	         ret->state);
 	return true;
 }
 
@@ -81,7 +81,7 @@ void postgres_mark_find(const char *comment, struct postgres_mark *ret)
 	const char *line;
 	size_t len, marks = 0;
 	bool good = true;
-	*ret = (struct postgres_mark){.kind = POSTGRES_MARK_NONE};
+	*ret = (struct postgres_mark){ .kind = POSTGRES_MARK_NONE };
 	while (next_line(&comment, &line, &len)) {
 		char text[sizeof ret->line];
 		if (!is_mark(line, len))
@@ -95,7 +95,7 @@ void postgres_mark_find(const char *comment, struct postgres_mark *ret)
 		good = parse(text, ret);
 	}
 	if (marks && (!good || marks > 1))
-		*ret = (struct postgres_mark){.kind = POSTGRES_MARK_STRANGE, .line = "?"};
+		*ret = (struct postgres_mark){ .kind = POSTGRES_MARK_STRANGE, .line = "?" };
 }
 
 void postgres_mark_put(const char *comment, const struct postgres_mark *mark, struct buf *ret)

@@ -27,7 +27,7 @@ struct role {
 
 /* The finding of each row: check, severity by its word, message, repair. */
 static enum kind_rc rows(const struct postgres_plan *p, const char *sql, int n, const char *const values[],
-			 struct err *e)
+                         struct err *e)
 {
 	static const char what[] = "compare the roles";
 	PGresult *r = NULL;
@@ -39,7 +39,8 @@ static enum kind_rc rows(const struct postgres_plan *p, const char *sql, int n, 
 		int severity = kind_severity_parse(postgres_cell(p->s, r, i, 1));
 		bool fits = strlen(repair) < sizeof((struct provider_finding *)0)->repair;
 		postgres_finding(p, severity < 0 ? KIND_REFUSE : (enum kind_severity)severity,
-				 postgres_cell(p->s, r, i, 0), fits ? repair : NULL, "%s", postgres_cell(p->s, r, i, 2));
+		                 postgres_cell(p->s, r, i, 0), fits ? repair : NULL, "%s",
+		                 postgres_cell(p->s, r, i, 2));
 	}
 	p->s->pq->PQclear(r);
 	return rc;
@@ -50,20 +51,22 @@ static enum kind_rc rows(const struct postgres_plan *p, const char *sql, int n, 
 static enum kind_rc missing(const struct postgres_plan *p, const char *name, const char *other, struct err *e)
 {
 	static const char sql[] =
-	    "select 'role-missing', 'refuse', format('role ''%s'' is not there', $1::text),"
-	    " format('CREATE ROLE %I NOLOGIN', $1) || coalesce(' IN ROLE ' || (select "
-	    "string_agg(quote_ident(g.rolname), ', ' order by"
-	    "  g.rolname) from pg_auth_members m join pg_roles g on g.oid = m.roleid join pg_roles o on o.oid = "
-	    "m.member"
-	    "  where o.rolname = $2), '') || ';' || coalesce((select string_agg(E'\\n' || case when v.name like '%.%' "
-	    "then"
-	    "  format('-- and %s as role %I has it', v.name, $2) else " SETTING_FOR(
-		"$1", "v.value") " end, '' order by v.name)"
-				 "  from " SETTINGS
-				 " join pg_roles o on o.oid = s.setrole where o.rolname = $2::text), '') ||"
-				 " case when $3::bool then format(E'\\nGRANT %I TO %I WITH ADMIN TRUE, INHERIT FALSE, "
-				 "SET FALSE;', $1, $4::text) else '' end";
-	const char *values[] = {name, other, p->version >= 160000 && !p->superuser ? "t" : "f", p->manager};
+		"select 'role-missing', 'refuse', format('role ''%s'' is not there', $1::text),"
+		" format('CREATE ROLE %I NOLOGIN', $1) || coalesce(' IN ROLE ' || (select "
+		"string_agg(quote_ident(g.rolname), ', ' order by"
+		"  g.rolname) from pg_auth_members m join pg_roles g on g.oid = m.roleid join pg_roles o on o.oid = "
+		"m.member"
+		"  where o.rolname = $2), '') || ';' || coalesce((select string_agg(E'\\n' || case when v.name like "
+		"'%.%' "
+		"then"
+		"  format('-- and %s as role %I has it', v.name, $2) else " SETTING_FOR(
+			"$1", "v.value") " end, '' order by v.name)"
+					 "  from " SETTINGS
+					 " join pg_roles o on o.oid = s.setrole where o.rolname = $2::text), '') ||"
+					 " case when $3::bool then format(E'\\nGRANT %I TO %I WITH ADMIN TRUE, INHERIT "
+					 "FALSE, "
+					 "SET FALSE;', $1, $4::text) else '' end";
+	const char *values[] = { name, other, p->version >= 160000 && !p->superuser ? "t" : "f", p->manager };
 	return rows(p, sql, 4, values, e);
 }
 
@@ -73,28 +76,28 @@ static void role_findings(const struct postgres_plan *p, const struct role *r)
 	postgres_name(p->s, p->conn, &name, r->name);
 	if (r->super)
 		postgres_finding(p, KIND_REFUSE, "superuser", "",
-				 "role '%s' is a superuser: rotor does not rotate one by a manager's hand", r->name);
+		                 "role '%s' is a superuser: rotor does not rotate one by a manager's hand", r->name);
 	if (p->version >= 160000 && !p->superuser && !r->admin) {
 		buf_printf(&sql, "GRANT %s TO ", name.data);
 		postgres_name(p->s, p->conn, &sql, p->manager);
 		buf_str(&sql, " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;");
 		postgres_finding(p, KIND_REFUSE, "admin-option", sql.data,
-				 "'%s' has no ADMIN OPTION on role '%s': PostgreSQL 16 and newer "
-				 "refuse every change without it",
-				 p->manager, r->name);
+		                 "'%s' has no ADMIN OPTION on role '%s': PostgreSQL 16 and newer "
+		                 "refuse every change without it",
+		                 p->manager, r->name);
 		buf_reset(&sql);
 	}
 	if (r->expires) {
 		buf_printf(&sql, "ALTER ROLE %s VALID UNTIL 'infinity';", name.data);
 		postgres_finding(p, r->expired ? KIND_REFUSE : KIND_INFO, "valid-until", sql.data,
-				 "role '%s' is valid until %s only%s", r->name, r->until,
-				 r->expired ? ": it is refused whatever its password" : "");
+		                 "role '%s' is valid until %s only%s", r->name, r->until,
+		                 r->expired ? ": it is refused whatever its password" : "");
 		buf_reset(&sql);
 	}
 	if (r->limit == 0) {
 		buf_printf(&sql, "ALTER ROLE %s CONNECTION LIMIT -1;", name.data);
 		postgres_finding(p, KIND_REFUSE, "connection-limit", sql.data, "role '%s' has a connection limit of 0",
-				 r->name);
+		                 r->name);
 	}
 }
 
@@ -108,7 +111,7 @@ static void attributes(const struct postgres_plan *p, const struct role *a, cons
 		postgres_name(p->s, p->conn, &sql, b->name);
 		buf_printf(&sql, " %s;", a->attributes);
 		postgres_finding(p, KIND_REFUSE, "pair-attributes", sql.data, "role '%s' is %s, role '%s' is %s",
-				 a->name, a->attributes, b->name, b->attributes);
+		                 a->name, a->attributes, b->name, b->attributes);
 		buf_reset(&sql);
 	}
 	if (a->limit != b->limit && a->limit != 0 && b->limit != 0) {
@@ -117,8 +120,8 @@ static void attributes(const struct postgres_plan *p, const struct role *a, cons
 		postgres_name(p->s, p->conn, &sql, tight->name);
 		buf_printf(&sql, " CONNECTION LIMIT %ld;", tight == a ? b->limit : a->limit);
 		postgres_finding(p, KIND_REFUSE, "pair-limits", sql.data,
-				 "role '%s' may have fewer connections (%ld) than the other of the pair", tight->name,
-				 tight->limit);
+		                 "role '%s' may have fewer connections (%ld) than the other of the pair", tight->name,
+		                 tight->limit);
 	}
 }
 
@@ -133,9 +136,9 @@ static void memberships_crossed(const struct postgres_plan *p, const struct role
 	postgres_name(p->s, p->conn, &sql, a->name);
 	buf_str(&sql, ";");
 	postgres_finding(p, KIND_REFUSE, "pair-crossed", sql.data,
-			 "role '%s' is a member of role '%s': give both the rights of an owner role "
-			 "without a log-in instead",
-			 a->name, b->name);
+	                 "role '%s' is a member of role '%s': give both the rights of an owner role "
+	                 "without a log-in instead",
+	                 a->name, b->name);
 }
 
 static enum kind_rc compare(const struct postgres_plan *p, struct err *e)
@@ -151,19 +154,21 @@ static enum kind_rc compare(const struct postgres_plan *p, struct err *e)
 				      " and g.rolname not in ($1, $2) group by g.rolname, m.how having count(distinct "
 				      "o.rolname) = 1) as t order by rolname";
 	static const char settings[] =
-	    "select 'pair-settings', 'refuse', format('setting ''%s'' is not the same for ''%s'' and ''%s''', name, "
-	    "$1::text, $2::text),"
-	    " case when name not like '%.%' then coalesce(for_b, for_a) end from (select d.datname, v.name, "
-	    "max(v.value) filter (where"
-	    " o.rolname = $1) as a, max(v.value) filter (where o.rolname = $2) as b,"
-	    " max(" SETTING_FOR("$2", "v.value") ") filter (where o.rolname = $1) as for_b,"
-						 " max(" SETTING_FOR(
-						     "$1",
-						     "v.value") ") filter (where o.rolname = $2) as for_a"
-								" from " SETTINGS
-								" join pg_roles o on o.oid = s.setrole where o.rolname "
-								"in ($1, $2) group by d.datname, v.name) as t"
-								" where a is distinct from b order by name";
+		"select 'pair-settings', 'refuse', format('setting ''%s'' is not the same for ''%s'' and ''%s''', "
+		"name, "
+		"$1::text, $2::text),"
+		" case when name not like '%.%' then coalesce(for_b, for_a) end from (select d.datname, v.name, "
+		"max(v.value) filter (where"
+		" o.rolname = $1) as a, max(v.value) filter (where o.rolname = $2) as b,"
+		" max(" SETTING_FOR(
+			"$2", "v.value") ") filter (where o.rolname = $1) as for_b,"
+					 " max(" SETTING_FOR(
+						 "$1",
+						 "v.value") ") filter (where o.rolname = $2) as for_a"
+							    " from " SETTINGS
+							    " join pg_roles o on o.oid = s.setrole where o.rolname "
+							    "in ($1, $2) group by d.datname, v.name) as t"
+							    " where a is distinct from b order by name";
 	/* What stands on the role itself instead of on an owner role is lost to the application when it changes roles.
 	 */
 	static const char rights[] = "select 'pair-rights', 'outage', format('%s object%s %s role ''%s'' alone, not "
@@ -179,10 +184,10 @@ static enum kind_rc compare(const struct postgres_plan *p, struct err *e)
 				     "y.rolname in ($1, $2) and y.oid <> o.oid and"
 				     " x.deptype = d.deptype and x.dbid = d.dbid and x.classid = d.classid and x.objid "
 				     "= d.objid)) as t group by rolname, deptype";
-	const char *values[] = {p->s->users[0], p->s->users[1]};
-	const char *how = p->version >= 160000
-			      ? "' WITH INHERIT ' || inherit_option::text || ', SET ' || set_option::text"
-			      : "''::text";
+	const char *values[] = { p->s->users[0], p->s->users[1] };
+	const char *how = p->version >= 160000 ?
+	                          "' WITH INHERIT ' || inherit_option::text || ', SET ' || set_option::text" :
+	                          "''::text";
 	const char *gap = strstr(members, "%s as how");
 	AUTO_BUF sql = BUF_INIT(4096);
 	buf_add(&sql, members, (size_t)(gap - members));
@@ -210,26 +215,28 @@ static void role_take(const struct postgres_plan *p, const PGresult *r, int row,
 enum kind_rc postgres_pair(const struct postgres_plan *p, struct err *e)
 {
 	static const char sql[] =
-	    "select rolname, rolsuper, pg_has_role(session_user, oid, 'member with admin option'), exists (select from "
-	    "pg_roles x where"
-	    " x.rolname = any ($1::text[]) and x.oid <> r.oid and not r.rolsuper and pg_has_role(r.oid, x.oid, "
-	    "'member')), coalesce("
-	    "rolvaliduntil < 'infinity', false), coalesce(rolvaliduntil <= now(), false), rolvaliduntil::text, "
-	    "rolconnlimit,"
-	    " concat_ws(' ', case when rolinherit then 'INHERIT' else 'NOINHERIT' end, case when rolcreaterole then "
-	    "'CREATEROLE' else"
-	    " 'NOCREATEROLE' end, case when rolcreatedb then 'CREATEDB' else 'NOCREATEDB' end, case when "
-	    "rolreplication then 'REPLICATION'"
-	    " else 'NOREPLICATION' end, case when rolbypassrls then 'BYPASSRLS' else 'NOBYPASSRLS' end)"
-	    " from pg_roles r where rolname = any ($1::text[])";
+		"select rolname, rolsuper, pg_has_role(session_user, oid, 'member with admin option'), exists (select "
+		"from "
+		"pg_roles x where"
+		" x.rolname = any ($1::text[]) and x.oid <> r.oid and not r.rolsuper and pg_has_role(r.oid, x.oid, "
+		"'member')), coalesce("
+		"rolvaliduntil < 'infinity', false), coalesce(rolvaliduntil <= now(), false), rolvaliduntil::text, "
+		"rolconnlimit,"
+		" concat_ws(' ', case when rolinherit then 'INHERIT' else 'NOINHERIT' end, case when rolcreaterole "
+		"then "
+		"'CREATEROLE' else"
+		" 'NOCREATEROLE' end, case when rolcreatedb then 'CREATEDB' else 'NOCREATEDB' end, case when "
+		"rolreplication then 'REPLICATION'"
+		" else 'NOREPLICATION' end, case when rolbypassrls then 'BYPASSRLS' else 'NOBYPASSRLS' end)"
+		" from pg_roles r where rolname = any ($1::text[])";
 	static const char what[] = "read the roles";
-	struct role roles[POSTGRES_USERS_MAX] = {{ 0 }};
+	struct role roles[POSTGRES_USERS_MAX] = { { 0 } };
 	size_t n = p->s->n_users;
-	const char *names[] = {p->s->users[0], p->s->users[1]};
+	const char *names[] = { p->s->users[0], p->s->users[1] };
 	AUTO_BUF array = BUF_INIT(1024);
 	PGresult *r = NULL;
 	postgres_array(&array, names, n);
-	const char *values[] = {array.data};
+	const char *values[] = { array.data };
 	enum kind_rc rc = postgres_ask(p->s, p->call, p->conn, what, sql, 1, values, &r, e);
 	if (rc == KIND_OK)
 		rc = postgres_shape(p->s, r, what, -1, 9, e);

@@ -77,18 +77,18 @@ void postgres_rotation(const struct provider_call *, char ret[POSTGRES_NAME]);
 /* Several statements at once, without parameters; *ret (may be NULL) is the last result. The caller clears it. On
  * failure the error is composed here, of SQLSTATE and `what` ("change role 'x'"), never of the server's words. */
 enum kind_rc postgres_run(struct provider_session *, const struct provider_call *, PGconn *, const char *what,
-			  const char *sql, PGresult **ret, struct err *);
+                          const char *sql, PGresult **ret, struct err *);
 /* One statement with text parameters; *ret holds rows. */
 enum kind_rc postgres_ask(struct provider_session *, const struct provider_call *, PGconn *, const char *what,
-			  const char *sql, int n, const char *const values[], PGresult **ret, struct err *);
+                          const char *sql, int n, const char *const values[], PGresult **ret, struct err *);
 /* One statement with text parameters and at most one row; the connection is not to be used after it. */
 enum kind_rc postgres_ask_once(struct provider_session *, const struct provider_call *, PGconn *, const char *what,
-			       const char *sql, struct err *);
+                               const char *sql, struct err *);
 /* A transaction on the first connection. commit runs `sql` (NULL nothing; `over` is an error), then COMMIT: when no
  * answer comes, or one that the end of the server could have cut short, it is KIND_AMBIGUOUS. */
 enum kind_rc postgres_begin(struct provider_session *, const struct provider_call *, const char *what, struct err *);
 enum kind_rc postgres_commit(struct provider_session *, const struct provider_call *, const char *what,
-			     const struct buf *sql, struct err *);
+                             const struct buf *sql, struct err *);
 void postgres_rollback(struct provider_session *, const struct provider_call *);
 
 /* One log-in outside of the session. KIND_OK: *ret is open. Otherwise *ret is NULL, and `state` and `asked` tell what
@@ -98,7 +98,7 @@ struct postgres_login {
 	bool own_path;               /* keeps the role's own search_path */
 };
 enum kind_rc postgres_connect(struct provider_session *, const struct provider_call *, const struct postgres_url *,
-			      const struct postgres_login *, PGconn **ret, char state[6], bool *asked, struct err *);
+                              const struct postgres_login *, PGconn **ret, char state[6], bool *asked, struct err *);
 int64_t postgres_left(const struct provider_call *); /* ms that a server may still use, at least 1 */
 
 /* Append `text` quoted. Text that is not UTF-8 makes the buffer `over`, like too much of it. */
@@ -113,13 +113,13 @@ bool postgres_count(struct provider_session *, const PGresult *, int row, int co
 bool postgres_flag(struct provider_session *, const PGresult *, int row, int column, bool *ret) MUST_CHECK;
 /* KIND_OK when the result has so many columns, and so many rows (-1: any number); else postgres_odd. */
 enum kind_rc postgres_shape(struct provider_session *, const PGresult *, const char *what, int rows, int columns,
-			    struct err *);
+                            struct err *);
 /* KIND_TEMPORARY: the server's answer is not what was asked for, so nothing is concluded from it. */
 enum kind_rc postgres_odd(const char *what, struct err *);
 
 /* ---- verbs */
 enum kind_rc postgres_plan(struct provider_session *, const struct provider_call *, struct kind_facts *,
-			   provider_found *, void *arg, struct err *);
+                           provider_found *, void *arg, struct err *);
 enum kind_rc postgres_put(PROVIDER_VERB, const struct provider_cred *prev, struct provider_made *, struct err *);
 enum kind_rc postgres_suspend(PROVIDER_VERB, bool on, struct err *);
 enum kind_rc postgres_drop(PROVIDER_VERB, struct err *);
@@ -127,10 +127,10 @@ enum kind_rc postgres_look(PROVIDER_VERB, enum kind_seen *, struct provider_made
 enum kind_rc postgres_probe(PROVIDER_VERB, enum kind_login *, struct err *);
 enum kind_rc postgres_disconnect(PROVIDER_VERB, unsigned *left, struct err *);
 enum kind_rc postgres_usage(struct provider_session *, const struct provider_call *, const struct provider_cred creds[],
-			    size_t n, const struct provider_filter *, struct provider_usage ret[], struct err *);
+                            size_t n, const struct provider_filter *, struct provider_usage ret[], struct err *);
 enum kind_rc postgres_now(struct provider_session *, const struct provider_call *, int64_t *ret_ms, struct err *);
 enum kind_rc postgres_list(struct provider_session *, const struct provider_call *, provider_each *, void *arg,
-			   struct err *);
+                           struct err *);
 
 /* ---- plan.c and pair.c */
 struct postgres_plan {
@@ -144,7 +144,7 @@ struct postgres_plan {
 	void *arg;
 };
 void postgres_finding(const struct postgres_plan *, enum kind_severity, const char *check, const char *repair,
-		      const char *fmt, ...) PRINTF(5, 6);
+                      const char *fmt, ...) PRINTF(5, 6);
 enum kind_rc postgres_pair(const struct postgres_plan *, struct err *);
 
 #endif

@@ -57,17 +57,17 @@ static struct slot *slots_find(struct slots *all, const char *name)
 
 /* In one statement, so that role, mark and sessions are of one moment. */
 static void slots_sql(struct provider_session *s, const struct provider_call *call, const struct slots *all,
-		      struct buf *sql)
+                      struct buf *sql)
 {
 	char rotation[POSTGRES_NAME];
 	AUTO_BUF own = BUF_INIT(256);
 	postgres_rotation(call, rotation);
 	buf_printf(&own, "rotor/%s/", rotation);
 	buf_str(sql, "select r.rolname, r.rolcanlogin, shobj_description(r.oid, 'pg_authid'), (select count(*) from "
-		     "pg_stat_activity a"
-		     " where a.usesysid = r.oid and a.pid <> pg_backend_pid()"
-		     " and coalesce(a.backend_type, 'client backend') in ('client backend', 'walsender')"
-		     " and not starts_with(coalesce(a.application_name, ''), ");
+	             "pg_stat_activity a"
+	             " where a.usesysid = r.oid and a.pid <> pg_backend_pid()"
+	             " and coalesce(a.backend_type, 'client backend') in ('client backend', 'walsender')"
+	             " and not starts_with(coalesce(a.application_name, ''), ");
 	postgres_literal(s, s->conns[0], sql, own.data);
 	buf_str(sql, ")) from pg_roles r where r.rolname in (");
 	for (size_t i = 0; i < all->n; i++) {
@@ -85,7 +85,7 @@ static void slots_end(struct provider_session *s, struct slots *all)
 
 /* Takes the result over. An answer that is not understood must not look like a role that nobody uses. */
 static enum kind_rc slots_take(struct provider_session *s, struct slots *all, const char *what, PGresult *r,
-			       struct err *e)
+                               struct err *e)
 {
 	all->result = r;
 	enum kind_rc rc = postgres_shape(s, r, what, -1, 4, e);
@@ -106,7 +106,7 @@ static enum kind_rc slots_take(struct provider_session *s, struct slots *all, co
 }
 
 static enum kind_rc slots_read(struct provider_session *s, const struct provider_call *call, struct slots *all,
-			       struct err *e)
+                               struct err *e)
 {
 	AUTO_BUF sql = BUF_INIT(POSTGRES_SQL);
 	static const char what[] = "read the roles";
@@ -135,7 +135,7 @@ static enum whose whose(const struct provider_call *call, const struct provider_
 
 /* Before a role is changed for the sake of n: is it still n's? A version from before rotor has no mark yet. */
 static enum kind_rc still_mine(const struct provider_call *call, const struct provider_cred *n, const struct slot *at,
-			       struct err *e)
+                               struct err *e)
 {
 	enum whose w = whose(call, n, at);
 	if (!at->found)
@@ -144,15 +144,15 @@ static enum kind_rc still_mine(const struct provider_call *call, const struct pr
 		return KIND_OK;
 	if (w == UNMARKED)
 		return give_up(e, KIND_CONFLICT, "role '%s' does not hold version %u: its mark is gone", at->name,
-			       n->n);
+		               n->n);
 	return give_up(e, KIND_CONFLICT, "role '%s' does not hold version %u: it is marked '%s'", at->name, n->n,
-		       at->mark.kind == POSTGRES_MARK_OURS ? at->mark.line : "by somebody else");
+	               at->mark.kind == POSTGRES_MARK_OURS ? at->mark.line : "by somebody else");
 }
 
 /* ---- one role, changed in one transaction. ALTER ROLE comes first: its lock on the role's row makes what is read
  * behind it the last word until the commit. */
 static enum kind_rc change(struct provider_session *s, const struct provider_call *call, const char *handle,
-			   const char *what, const char *clause, struct slots *all, struct err *e)
+                           const char *what, const char *clause, struct slots *all, struct err *e)
 {
 	AUTO_BUF sql = BUF_INIT(POSTGRES_SQL);
 	PGresult *r = NULL;
@@ -166,8 +166,8 @@ static enum kind_rc change(struct provider_session *s, const struct provider_cal
 	postgres_name(s, s->conns[0], &sql, handle);
 	buf_printf(&sql, " %s; ", clause);
 	slots_sql(s, call, all, &sql);
-	rc = sql.over ? give_up(e, KIND_PERMANENT, "cannot %s: its name is not UTF-8", what)
-		      : postgres_run(s, call, s->conns[0], what, sql.data, &r, e);
+	rc = sql.over ? give_up(e, KIND_PERMANENT, "cannot %s: its name is not UTF-8", what) :
+	                postgres_run(s, call, s->conns[0], what, sql.data, &r, e);
 	if (rc == KIND_OK)
 		rc = slots_take(s, all, what, r, e);
 	if (rc != KIND_OK)
@@ -176,7 +176,7 @@ static enum kind_rc change(struct provider_session *s, const struct provider_cal
 }
 
 static void comment_sql(struct provider_session *s, const struct slot *at, const struct postgres_mark *mark,
-			struct buf *sql)
+                        struct buf *sql)
 {
 	AUTO_BUF text = BUF_INIT(POSTGRES_SQL);
 	postgres_mark_put(at->comment, mark, &text);
@@ -191,7 +191,7 @@ static void comment_sql(struct provider_session *s, const struct slot *at, const
 
 /* A role of the pair that nobody has marked yet is marked with the first put: held by n-1 if that is where it lives. */
 static bool others_sql(struct provider_session *s, const struct provider_call *call, struct slots *all,
-		       const char *handle, const struct provider_cred *prev, struct buf *sql)
+                       const char *handle, const struct provider_cred *prev, struct buf *sql)
 {
 	for (size_t i = 0; i < s->n_users; i++) {
 		struct slot *at = &all->at[i];
@@ -207,16 +207,16 @@ static bool others_sql(struct provider_session *s, const struct provider_call *c
 }
 
 static enum kind_rc put_allowed(const struct provider_session *s, const struct provider_call *call,
-				const struct slot *at, struct err *e)
+                                const struct slot *at, struct err *e)
 {
 	if (!at->found)
 		return give_up(e, KIND_PERMANENT, "role '%s' is not there", at->name);
 	if (call->expect && strcmp(call->expect, at->mark.line) != 0)
 		return give_up(e, KIND_CONFLICT, "role '%s' is not as it was seen: its mark is now '%s'", at->name,
-			       at->mark.line);
+		               at->mark.line);
 	if (s->n_users > 1 && at->sessions)
 		return give_up(e, KIND_CONFLICT, "role '%s' is in use: it has %u session%s", at->name, at->sessions,
-			       at->sessions == 1 ? "" : "s");
+		               at->sessions == 1 ? "" : "s");
 	return KIND_OK;
 }
 
@@ -239,7 +239,7 @@ static bool verifier_clause(struct provider_session *s, const struct provider_cr
 }
 
 enum kind_rc postgres_put(struct provider_session *s, const struct provider_call *call, const struct provider_cred *n,
-			  const struct provider_cred *prev, struct provider_made *ret, struct err *e)
+                          const struct provider_cred *prev, struct provider_made *ret, struct err *e)
 {
 	AUTO_BUF clause = BUF_INIT(1024), sql = BUF_INIT(POSTGRES_SQL);
 	AUTO_FREE char *what = mem_printf("give role '%s' its new password", n->handle ? n->handle : "");
@@ -278,7 +278,7 @@ enum kind_rc postgres_put(struct provider_session *s, const struct provider_call
 /* ---- suspend and drop */
 
 enum kind_rc postgres_suspend(struct provider_session *s, const struct provider_call *call,
-			      const struct provider_cred *n, bool on, struct err *e)
+                              const struct provider_cred *n, bool on, struct err *e)
 {
 	AUTO_FREE char *what = mem_printf("%s role '%s'", on ? "suspend" : "restore", n->handle ? n->handle : "");
 	struct slots all;
@@ -301,7 +301,7 @@ enum kind_rc postgres_suspend(struct provider_session *s, const struct provider_
 
 /* A legacy role (version 0) may own tables and be meant to come back: it loses its log-in, not its password. */
 enum kind_rc postgres_drop(struct provider_session *s, const struct provider_call *call, const struct provider_cred *n,
-			   struct err *e)
+                           struct err *e)
 {
 	AUTO_FREE char *what = mem_printf("take the password of role '%s'", n->handle ? n->handle : "");
 	AUTO_BUF sql = BUF_INIT(POSTGRES_SQL);
@@ -364,7 +364,7 @@ static const struct slot *look_at(const struct provider_call *call, const struct
 }
 
 enum kind_rc postgres_look(struct provider_session *s, const struct provider_call *call, const struct provider_cred *n,
-			   enum kind_seen *ret, struct provider_made *made, struct err *e)
+                           enum kind_seen *ret, struct provider_made *made, struct err *e)
 {
 	struct slots all;
 	enum kind_rc rc = postgres_enter(s, call, 0, e);
@@ -378,14 +378,14 @@ enum kind_rc postgres_look(struct provider_session *s, const struct provider_cal
 	if (at) {
 		snprintf(made->handle, sizeof made->handle, "%s", at->name);
 		snprintf(made->receipt, sizeof made->receipt, "role %s %s, %s%s, %u session%s", at->name,
-			 !at->found  ? "is not there"
-			 : at->login ? "can log in"
-				     : "cannot log in",
-			 at->mark.kind == POSTGRES_MARK_NONE ? "no mark" : "marked ",
-			 at->mark.kind == POSTGRES_MARK_OURS      ? at->mark.state
-			 : at->mark.kind == POSTGRES_MARK_STRANGE ? "by another"
-								  : "",
-			 at->sessions, at->sessions == 1 ? "" : "s");
+		         !at->found ? "is not there" :
+		         at->login  ? "can log in" :
+		                      "cannot log in",
+		         at->mark.kind == POSTGRES_MARK_NONE ? "no mark" : "marked ",
+		         at->mark.kind == POSTGRES_MARK_OURS    ? at->mark.state :
+		         at->mark.kind == POSTGRES_MARK_STRANGE ? "by another" :
+		                                                  "",
+		         at->sessions, at->sessions == 1 ? "" : "s");
 	}
 	slots_end(s, &all);
 	return KIND_OK;
@@ -393,20 +393,20 @@ enum kind_rc postgres_look(struct provider_session *s, const struct provider_cal
 
 /* has[i]: 1, 0, or -1 where this manager may not know. */
 static enum kind_rc passwords(struct provider_session *s, const struct provider_call *call, const struct slots *all,
-			      int has[ROLES_MAX], struct err *e)
+                              int has[ROLES_MAX], struct err *e)
 {
 	PGresult *r = NULL;
 	for (size_t i = 0; i < ROLES_MAX; i++)
 		has[i] = -1;
 	enum kind_rc rc = postgres_run(s, call, s->conns[0], "ask for the manager's rights",
-				       "select has_table_privilege('pg_catalog.pg_authid', 'select')", &r, e);
+	                               "select has_table_privilege('pg_catalog.pg_authid', 'select')", &r, e);
 	bool may = rc == KIND_OK && *postgres_cell(s, r, 0, 0) == 't';
 	s->pq->PQclear(r);
 	for (size_t i = 0; rc == KIND_OK && may && i < all->n; i++) {
-		const char *values[] = {all->at[i].name};
+		const char *values[] = { all->at[i].name };
 		r = NULL;
 		rc = postgres_ask(s, call, s->conns[0], "see which roles have a password",
-				  "select rolpassword is not null from pg_authid where rolname = $1", 1, values, &r, e);
+		                  "select rolpassword is not null from pg_authid where rolname = $1", 1, values, &r, e);
 		bool yes;
 		if (rc == KIND_OK && postgres_flag(s, r, 0, 0, &yes))
 			has[i] = yes;
@@ -416,7 +416,7 @@ static enum kind_rc passwords(struct provider_session *s, const struct provider_
 }
 
 enum kind_rc postgres_list(struct provider_session *s, const struct provider_call *call, provider_each *each, void *arg,
-			   struct err *e)
+                           struct err *e)
 {
 	struct slots all;
 	int has[ROLES_MAX];
@@ -429,18 +429,18 @@ enum kind_rc postgres_list(struct provider_session *s, const struct provider_cal
 	for (size_t i = 0; rc == KIND_OK && i < all.n; i++) {
 		const struct slot *at = &all.at[i];
 		bool ours = at->mark.kind == POSTGRES_MARK_OURS;
-		struct provider_item item = {.handle = at->name,
-					     .mark = at->mark.line[0] ? at->mark.line : NULL,
-					     .tag =
-						 ours && strcmp(at->mark.rotation, "-") != 0 ? at->mark.rotation : NULL,
-					     .mark_home = ours ? at->mark.home : NULL,
-					     .mark_state = ours ? at->mark.state : NULL,
-					     .mark_version = ours ? (int64_t)at->mark.version : -1,
-					     .created_ms = -1,
-					     .used_ms = -1,
-					     .sessions = (int)at->sessions,
-					     .can_login = at->login,
-					     .has_value = has[i]};
+		struct provider_item item = { .handle = at->name,
+			                      .mark = at->mark.line[0] ? at->mark.line : NULL,
+			                      .tag = ours && strcmp(at->mark.rotation, "-") != 0 ? at->mark.rotation :
+			                                                                           NULL,
+			                      .mark_home = ours ? at->mark.home : NULL,
+			                      .mark_state = ours ? at->mark.state : NULL,
+			                      .mark_version = ours ? (int64_t)at->mark.version : -1,
+			                      .created_ms = -1,
+			                      .used_ms = -1,
+			                      .sessions = (int)at->sessions,
+			                      .can_login = at->login,
+			                      .has_value = has[i] };
 		if (at->found)
 			each(arg, &item);
 	}

@@ -101,7 +101,7 @@ static bool authority(const char *at, size_t len, struct postgres_url *ret, stru
 	size_t host = colon ? (size_t)(colon - at) : len;
 	if (memchr(at, ',', len))
 		return err_set(e, ERR_USAGE,
-			       "the url has several hosts: one url names one server, 'endpoints' further ones");
+		               "the url has several hosts: one url names one server, 'endpoints' further ones");
 	if (close && (size_t)(close + 1 - at) != host)
 		return err_set(e, ERR_USAGE, "'host' of the url has something behind its ']'");
 	if (!decode(close ? at + 1 : at, close ? host - 2 : host, "host", ret->host, sizeof ret->host, e))
@@ -118,11 +118,15 @@ static bool parameter(const char *at, size_t len, struct postgres_url *ret, unsi
 		char *to;
 		size_t size;
 	} all[] = {
-	    {"host", ret->host, sizeof ret->host},          {"port", ret->port, sizeof ret->port},
-	    {"dbname", ret->dbname, sizeof ret->dbname},    {"user", ret->user, sizeof ret->user},
-	    {"sslmode", ret->sslmode, sizeof ret->sslmode}, {"sslrootcert", ret->sslrootcert, sizeof ret->sslrootcert},
-	    {"sslcert", ret->sslcert, sizeof ret->sslcert}, {"sslkey", ret->sslkey, sizeof ret->sslkey},
-	    {"connect_timeout", timeout, sizeof timeout},
+		{ "host", ret->host, sizeof ret->host },
+		{ "port", ret->port, sizeof ret->port },
+		{ "dbname", ret->dbname, sizeof ret->dbname },
+		{ "user", ret->user, sizeof ret->user },
+		{ "sslmode", ret->sslmode, sizeof ret->sslmode },
+		{ "sslrootcert", ret->sslrootcert, sizeof ret->sslrootcert },
+		{ "sslcert", ret->sslcert, sizeof ret->sslcert },
+		{ "sslkey", ret->sslkey, sizeof ret->sslkey },
+		{ "connect_timeout", timeout, sizeof timeout },
 	};
 	const char *equals = memchr(at, '=', len);
 	size_t key = equals ? (size_t)(equals - at) : len;
@@ -142,13 +146,13 @@ static bool parameter(const char *at, size_t len, struct postgres_url *ret, unsi
 			ret->connect_timeout = number(timeout, TIMEOUT_MAX);
 			if (ret->connect_timeout < 1)
 				return err_set(e, ERR_USAGE, "'connect_timeout' of the url is not 1 to %d seconds",
-					       TIMEOUT_MAX);
+				               TIMEOUT_MAX);
 		}
 		return true;
 	}
 	return err_set(e, ERR_USAGE,
-		       "the url has a parameter that is not one of host, port, dbname, user, sslmode, sslrootcert, "
-		       "sslcert, sslkey, connect_timeout");
+	               "the url has a parameter that is not one of host, port, dbname, user, sslmode, sslrootcert, "
+	               "sslcert, sslkey, connect_timeout");
 }
 
 static bool query(const char *at, struct postgres_url *ret, struct err *e)
@@ -168,7 +172,7 @@ static bool paths_ok(const struct postgres_url *u, struct err *e)
 {
 	const struct {
 		const char *name, *path;
-	} all[] = {{"sslrootcert", u->sslrootcert}, {"sslcert", u->sslcert}, {"sslkey", u->sslkey}};
+	} all[] = { { "sslrootcert", u->sslrootcert }, { "sslcert", u->sslcert }, { "sslkey", u->sslkey } };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (all[i].path[0] && all[i].path[0] != '/' && (i > 0 || strcmp(all[i].path, "system") != 0))
 			return err_set(e, ERR_USAGE, "'%s' of the url is not an absolute path", all[i].name);
@@ -179,7 +183,9 @@ static bool paths_ok(const struct postgres_url *u, struct err *e)
 
 static bool complete(struct postgres_url *u, struct err *e)
 {
-	static const char *const modes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", NULL};
+	static const char *const modes[] = {
+		"disable", "allow", "prefer", "require", "verify-ca", "verify-full", NULL
+	};
 	if (!host_ok(u->host))
 		return err_set(e, ERR_USAGE, "'host' of the url is neither a host, an address nor an absolute folder");
 	if (!u->port[0])
@@ -190,19 +196,19 @@ static bool complete(struct postgres_url *u, struct err *e)
 	u->loopback = !u->socket && is_loopback(u->host);
 	if (!u->sslmode[0])
 		snprintf(u->sslmode, sizeof u->sslmode, "%s",
-			 u->socket     ? "disable"
-			 : u->loopback ? "prefer"
-				       : "verify-full");
+		         u->socket   ? "disable" :
+		         u->loopback ? "prefer" :
+		                       "verify-full");
 	if (!one_of(u->sslmode, modes))
 		return err_set(
-		    e, ERR_USAGE,
-		    "'sslmode' of the url is not one of disable, allow, prefer, require, verify-ca, verify-full");
+			e, ERR_USAGE,
+			"'sslmode' of the url is not one of disable, allow, prefer, require, verify-ca, verify-full");
 	return paths_ok(u, e);
 }
 
 bool postgres_url_parse(const char *text, struct postgres_url *ret, struct err *e)
 {
-	static const char *const schemes[] = {"postgresql://", "postgres://"};
+	static const char *const schemes[] = { "postgresql://", "postgres://" };
 	struct postgres_url u = { 0 };
 	const char *at = NULL;
 	for (size_t i = 0; i < 2; i++)
@@ -210,7 +216,7 @@ bool postgres_url_parse(const char *text, struct postgres_url *ret, struct err *
 			at = text + strlen(schemes[i]);
 	if (!at || strlen(text) > URL_MAX)
 		return err_set(e, ERR_USAGE,
-			       "the url is not 'postgresql://USER@HOST:PORT/DATABASE' of at most %d bytes", URL_MAX);
+		               "the url is not 'postgresql://USER@HOST:PORT/DATABASE' of at most %d bytes", URL_MAX);
 	if (strchr(at, '#'))
 		return err_set(e, ERR_USAGE, "the url has a '#': write %%23");
 	size_t len = strcspn(at, "/?");
@@ -221,7 +227,7 @@ bool postgres_url_parse(const char *text, struct postgres_url *ret, struct err *
 		len = strcspn(++at, "?");
 		if (memchr(at, '@', len) && !u.user[0])
 			return err_set(e, ERR_USAGE,
-				       "the url has an '@' behind its host: write %%40, and %%2F for a '/' in a name");
+			               "the url has an '@' behind its host: write %%40, and %%2F for a '/' in a name");
 		if (!decode(at, len, "dbname", u.dbname, sizeof u.dbname, e))
 			return false;
 		at += len;

@@ -1,6 +1,6 @@
-/* interleave RUNS COMMAND... -- COMMAND... [-- ...]: runs each command in turn, RUNS times round, and prints for each the
- * least wall time in microseconds and the greatest resident memory in KiB, a line each. Taking turns lets a slow moment
- * of the machine fall on all of them. Their output is thrown away; one that fails ends the measurement. */
+/* interleave RUNS COMMAND... -- COMMAND... [-- ...]: runs each command in turn, RUNS times round, and prints for each
+ * the least wall time in microseconds and the greatest resident memory in KiB, a line each. Taking turns lets a slow
+ * moment of the machine fall on all of them. Their output is thrown away; one that fails ends the measurement. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

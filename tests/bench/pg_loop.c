@@ -1,6 +1,6 @@
-/* pg_loop CONNINFO PREFIX FIRST COUNT JOBS: rotates COUNT pairs of roles (PREFIX_n_a and PREFIX_n_b, n from FIRST on) once
- * each, in JOBS processes, by the server calls that one rotation needs and nothing else: no state, no log, no waits.
- * CONNINFO is the manager's. The free role of a pair is the one that may not log in. */
+/* pg_loop CONNINFO PREFIX FIRST COUNT JOBS: rotates COUNT pairs of roles (PREFIX_n_a and PREFIX_n_b, n from FIRST on)
+ * once each, in JOBS processes, by the server calls that one rotation needs and nothing else: no state, no log, no
+ * waits. CONNINFO is the manager's. The free role of a pair is the one that may not log in. */
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -35,8 +35,9 @@ static PGconn *connect_as(const char *user, const char *password)
 
 static void settle(PGconn *conn)
 {
-	PQclear(PQexec(conn, "set client_encoding = 'UTF8'; set search_path = pg_catalog; set statement_timeout = 10000;"
-	                     " set lock_timeout = 10000"));
+	PQclear(PQexec(conn,
+	               "set client_encoding = 'UTF8'; set search_path = pg_catalog; set statement_timeout = 10000;"
+	               " set lock_timeout = 10000"));
 }
 
 /* A new log-in, as `probe` and `prove` make one. */
@@ -72,7 +73,8 @@ static char *ask(const char *fmt, const char *a, const char *b)
 static void look(const char *a, const char *b)
 {
 	free(ask("select r.rolname, r.rolcanlogin, shobj_description(r.oid, 'pg_authid'), (select count(*) from"
-	         " pg_stat_activity a where a.usesysid = r.oid) from pg_roles r where r.rolname in ('%s', '%s')", a, b));
+	         " pg_stat_activity a where a.usesysid = r.oid) from pg_roles r where r.rolname in ('%s', '%s')",
+	         a, b));
 }
 
 static void usage(const char *user)
@@ -80,15 +82,23 @@ static void usage(const char *user)
 	free(ask("select count(*) from pg_stat_activity where usename = '%s'%s", user, ""));
 }
 
-/* What a plan has to know before anything is changed: the manager's rights, and whether both roles of the pair can do the
- * same. */
+/* What a plan has to know before anything is changed: the manager's rights, and whether both roles of the pair can do
+ * the same. */
 static void compare(const char *a, const char *b)
 {
 	free(ask("select rolsuper or rolcreaterole from pg_roles where rolname = session_user%s%s", "", ""));
-	free(ask("select count(*) from pg_roles where rolname in ('%s', '%s') and pg_has_role(session_user, oid, 'member')", a, b));
-	free(ask("select count(*) from pg_auth_members m join pg_roles r on r.oid = m.member where r.rolname in ('%s', '%s')", a, b));
-	free(ask("select count(*) from pg_db_role_setting d join pg_roles r on r.oid = d.setrole where r.rolname in ('%s', '%s')", a, b));
-	free(ask("select count(*) from pg_shdepend d join pg_roles r on r.oid = d.refobjid where r.rolname in ('%s', '%s')", a, b));
+	free(ask("select count(*) from pg_roles where rolname in ('%s', '%s') and pg_has_role(session_user, oid, "
+	         "'member')",
+	         a, b));
+	free(ask("select count(*) from pg_auth_members m join pg_roles r on r.oid = m.member where r.rolname in ('%s', "
+	         "'%s')",
+	         a, b));
+	free(ask("select count(*) from pg_db_role_setting d join pg_roles r on r.oid = d.setrole where r.rolname in "
+	         "('%s', '%s')",
+	         a, b));
+	free(ask("select count(*) from pg_shdepend d join pg_roles r on r.oid = d.refobjid where r.rolname in ('%s', "
+	         "'%s')",
+	         a, b));
 	free(ask("select count(*) from pg_settings where name like 'log_%%statement'%s%s", "", ""));
 	free(ask("select has_table_privilege('pg_catalog.pg_hba_file_rules', 'select')%s%s", "", ""));
 }
@@ -121,7 +131,7 @@ static void rotate(const char *old, const char *new)
 	char random[PASSWORD], clause[512];
 
 	random_password(random);
-	compare(old, new);                    /* authorize: facts, slots, that n-1 is good, that passwords are checked at all */
+	compare(old, new); /* authorize: facts, slots, that n-1 is good, that passwords are checked at all */
 	look(old, new);
 	char *old_is_in_use = ask("select rolcanlogin from pg_roles where rolname = '%s'%s", old, "");
 
@@ -135,19 +145,19 @@ static void rotate(const char *old, const char *new)
 		fail("verifier", manager);
 	snprintf(clause, sizeof clause, "login password '%s'", verifier);
 	PQfreemem(verifier);
-	change(new, old, clause, "held");     /* issue */
+	change(new, old, clause, "held"); /* issue */
 	look(old, new);
-	log_in(new, password, true);          /* probe, twice in a row */
+	log_in(new, password, true); /* probe, twice in a row */
 	log_in(new, password, true);
-	usage(old);                           /* drain: the first and the last sample of the shortest quiet time */
+	usage(old); /* drain: the first and the last sample of the shortest quiet time */
 	usage(old);
-	change(old, new, "nologin", NULL);    /* suspend */
+	change(old, new, "nologin", NULL); /* suspend */
 	look(old, new);
 	usage(old);
 	change(old, new, "nologin password null", "free"); /* revoke */
 	look(old, new);
 	free(ask("select pg_terminate_backend(pid) from pg_stat_activity where usename = '%s'%s", old, ""));
-	log_in(old, random, false);           /* prove */
+	log_in(old, random, false); /* prove */
 	log_in(new, password, true);
 }
 
@@ -157,7 +167,8 @@ static void rotate_pair(const char *prefix, int n)
 
 	snprintf(a, sizeof a, "%s_%d_a", prefix, n);
 	snprintf(b, sizeof b, "%s_%d_b", prefix, n);
-	char *free_one = ask("select rolname from pg_roles where rolname in ('%s', '%s') order by rolcanlogin desc, rolname", a, b);
+	char *free_one = ask(
+		"select rolname from pg_roles where rolname in ('%s', '%s') order by rolcanlogin desc, rolname", a, b);
 	bool a_is_free = strcmp(free_one, a) == 0;
 
 	free(free_one);
@@ -166,7 +177,8 @@ static void rotate_pair(const char *prefix, int n)
 
 int main(int argc, char **argv)
 {
-	int first = argc == 6 ? atoi(argv[3]) : 0, count = argc == 6 ? atoi(argv[4]) : 0, jobs = argc == 6 ? atoi(argv[5]) : 0;
+	int first = argc == 6 ? atoi(argv[3]) : 0, count = argc == 6 ? atoi(argv[4]) : 0,
+	    jobs = argc == 6 ? atoi(argv[5]) : 0;
 	int status, bad = 0;
 
 	if (count < 1 || jobs < 1)
@@ -175,7 +187,8 @@ int main(int argc, char **argv)
 	for (int j = 0; j < jobs; j++) {
 		if (fork() != 0)
 			continue;
-		for (int n = first + j; n < first + count; n += jobs) { /* a rotation brings its own manager's session */
+		for (int n = first + j; n < first + count;
+		     n += jobs) { /* a rotation brings its own manager's session */
 			manager = connect_as(NULL, NULL);
 			if (PQstatus(manager) != CONNECTION_OK)
 				fail("manager", manager);

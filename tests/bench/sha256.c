@@ -1,5 +1,6 @@
-/* sha256 FILE: hashes each record of FILE (a big-endian 16-bit length, then so many bytes: a bundle of log entries) as the
- * log hashes a leaf, and for each one node of the tree above, with OpenSSL. What checking a log cannot be faster than. */
+/* sha256 FILE: hashes each record of FILE (a big-endian 16-bit length, then so many bytes: a bundle of log entries) as
+ * the log hashes a leaf, and for each one node of the tree above, with OpenSSL. What checking a log cannot be faster
+ * than. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@ static int load(void)
 {
 	void *crypto = dlopen("libcrypto.so.3", RTLD_NOW);
 	void *symbol[] = { crypto ? dlsym(crypto, "SHA256_Init") : NULL, crypto ? dlsym(crypto, "SHA256_Update") : NULL,
-	                   crypto ? dlsym(crypto, "SHA256_Final") : NULL };
+		           crypto ? dlsym(crypto, "SHA256_Final") : NULL };
 
 	memcpy(&init, &symbol[0], sizeof init); /* C has no cast from an object to a function */
 	memcpy(&update, &symbol[1], sizeof update);

@@ -36,10 +36,24 @@ static int64_t now_us(void)
 static void transition(struct state *st, const char *rotation, int idx)
 {
 	char op[ULID_SIZE], name[] = "issue", target[] = "postgres", state[] = "done";
-	const struct state_step step = { .idx = idx % 16, .step = name, .target = target, .state = state, .version = 2,
-	                                 .attempts = 1, .started = clock_wall(), .ended = clock_wall() };
-	const struct state_leaf leaf = { .op = op, .act = "issue", .secret = "bench/one", .rotation = rotation, .step = "issue",
-	                                 .target = "postgres", .version = 2, .attempt = 1, .outcome = "done", .policy_max_age = -1 };
+	const struct state_step step = { .idx = idx % 16,
+		                         .step = name,
+		                         .target = target,
+		                         .state = state,
+		                         .version = 2,
+		                         .attempts = 1,
+		                         .started = clock_wall(),
+		                         .ended = clock_wall() };
+	const struct state_leaf leaf = { .op = op,
+		                         .act = "issue",
+		                         .secret = "bench/one",
+		                         .rotation = rotation,
+		                         .step = "issue",
+		                         .target = "postgres",
+		                         .version = 2,
+		                         .attempt = 1,
+		                         .outcome = "done",
+		                         .policy_max_age = -1 };
 
 	ulid_new(op);
 	need(state_step_put(st, rotation, &step, &err));
@@ -49,9 +63,21 @@ static void transition(struct state *st, const char *rotation, int idx)
 static void commits(struct state *st, long n, long group)
 {
 	char secret[] = "bench/one", state[] = "running", text[] = "bench";
-	struct state_rotation r = { .row = 1, .secret = secret, .state = state, .reason = text, .actor = text, .version = 2,
-	                            .previous = 1, .started = clock_wall(), .ended = -1, .next_at = -1, .until = -1, .runbook = 1,
-	                            .plan = text, .digest = text, .body = text };
+	struct state_rotation r = { .row = 1,
+		                    .secret = secret,
+		                    .state = state,
+		                    .reason = text,
+		                    .actor = text,
+		                    .version = 2,
+		                    .previous = 1,
+		                    .started = clock_wall(),
+		                    .ended = -1,
+		                    .next_at = -1,
+		                    .until = -1,
+		                    .runbook = 1,
+		                    .plan = text,
+		                    .digest = text,
+		                    .body = text };
 	int64_t begin, worst = 0;
 
 	ulid_new(r.id);
@@ -75,8 +101,15 @@ static void commits(struct state *st, long n, long group)
 static void leaves(struct state *st, long n)
 {
 	char op[ULID_SIZE], rotation[ULID_SIZE];
-	struct state_leaf leaf = { .op = op, .act = "probe", .secret = "bench/one", .rotation = rotation, .step = "probe",
-	                           .target = "127.0.0.1:5432", .version = 2, .attempt = 1, .policy_max_age = -1 };
+	struct state_leaf leaf = { .op = op,
+		                   .act = "probe",
+		                   .secret = "bench/one",
+		                   .rotation = rotation,
+		                   .step = "probe",
+		                   .target = "127.0.0.1:5432",
+		                   .version = 2,
+		                   .attempt = 1,
+		                   .policy_max_age = -1 };
 
 	ulid_new(rotation);
 	for (long i = 0; i < n;) {

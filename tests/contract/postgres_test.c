@@ -26,8 +26,8 @@ static struct err err;
 
 static PGconn *login(const char *host, const char *user, const char *password, const char *app)
 {
-	const char *names[] = {"host", "port", "user", "password", "dbname", "application_name", NULL};
-	const char *values[] = {host, port, user, password, "postgres", app, NULL};
+	const char *names[] = { "host", "port", "user", "password", "dbname", "application_name", NULL };
+	const char *values[] = { host, port, user, password, "postgres", app, NULL };
 	PGconn *c = pq->PQconnectStartParams(names, values, 0);
 	while (pq->PQstatus(c) != CONNECTION_OK && pq->PQstatus(c) != CONNECTION_BAD) {
 		usleep(1000);
@@ -74,7 +74,8 @@ static bool sql_is(const char *text, const char *want)
 static struct provider_call call_of(int64_t ms, const char *tag, const char *expect)
 {
 	return (struct provider_call){
-	    .deadline_ms = clock_boot() + ms, .tag = tag, .home = HOME, .expect = expect, .secret = "orders"};
+		.deadline_ms = clock_boot() + ms, .tag = tag, .home = HOME, .expect = expect, .secret = "orders"
+	};
 }
 #define CALL(expect) call_of(20000, ROT "/issue/1", (expect))
 
@@ -175,17 +176,17 @@ static void test_plan_repairs(void)
 	CHECK(!finding(&all, "statement-log"));
 
 	TEST("a role made by the plan's SQL has its fellow's settings");
-	CHECK(
-	    sql_is("select string_agg(c, ';' order by c) from pg_db_role_setting s, unnest(setconfig) c where setrole ="
-		   " 'orders_b'::regrole",
-		   "role=orders_owner;search_path=app, public;work_mem=5MB"));
+	CHECK(sql_is(
+		"select string_agg(c, ';' order by c) from pg_db_role_setting s, unnest(setconfig) c where setrole ="
+		" 'orders_b'::regrole",
+		"role=orders_owner;search_path=app, public;work_mem=5MB"));
 
 	TEST("plan compares the pair, and its SQL makes them equal");
 	CHECK(sql("alter role orders_a set statement_timeout = '7s'; alter role orders_b in database postgres set "
-		  "work_mem = '9MB';"
-		  "create role extra; grant extra to orders_a; alter role orders_b noinherit connection limit 3 valid "
-		  "until '2001-01-01';"
-		  "grant orders_b to orders_a"));
+	          "work_mem = '9MB';"
+	          "create role extra; grant extra to orders_a; alter role orders_b noinherit connection limit 3 valid "
+	          "until '2001-01-01';"
+	          "grant orders_b to orders_a"));
 	plan(s, &all);
 	CHECK(finding(&all, "pair-settings") && finding(&all, "pair-memberships") && finding(&all, "pair-attributes"));
 	CHECK(finding(&all, "pair-limits") && finding(&all, "pair-crossed") && finding(&all, "valid-until"));
@@ -195,7 +196,7 @@ static void test_plan_repairs(void)
 
 	TEST("objects of one role alone are an outage to be announced");
 	CHECK(sql("create table mine (); alter table mine owner to orders_a; create table ours (); grant select on "
-		  "ours to orders_b"));
+	          "ours to orders_b"));
 	plan(s, &all);
 	CHECK(finding(&all, "pair-rights") && finding(&all, "pair-rights")->severity == KIND_OUTAGE &&
 	      refusals(&all, false) == 2);
@@ -223,20 +224,21 @@ static void test_hba(void)
 	CHECK(!finding(&all, "hba"));
 	AUTO_FREE char *file = on(admin, "show hba_file");
 	AUTO_FREE char *text = mem_printf(
-	    "create temp table old_hba as select pg_read_file('%s') as t;"
-	    " copy (select unnest(string_to_array('local all admin trust,host all orders_b 127.0.0.1/32 password,"
-	    "host all +orders_owner 127.0.0.1/32 trust,host all all 127.0.0.1/32 scram-sha-256,"
-	    "host all all 127.0.0.1/32 trust', ','))) to '%s'; select pg_reload_conf()",
-	    file, file);
+		"create temp table old_hba as select pg_read_file('%s') as t;"
+		" copy (select unnest(string_to_array('local all admin trust,host all orders_b 127.0.0.1/32 password,"
+		"host all +orders_owner 127.0.0.1/32 trust,host all all 127.0.0.1/32 scram-sha-256,"
+		"host all all 127.0.0.1/32 trust', ','))) to '%s'; select pg_reload_conf()",
+		file, file);
 	CHECK(sql(text));
 	usleep(200000);
 	plan(s, &all);
 	CHECK(refusals(&all, false) == 2 && finding(&all, "hba")->severity == KIND_REFUSE);
-	CHECK(all.n >= 2 && strstr(all.at[all.n - 2].message, "line 2 ") && strstr(all.at[all.n - 1].message, "line 3 "));
+	CHECK(all.n >= 2 && strstr(all.at[all.n - 2].message, "line 2 ") &&
+	      strstr(all.at[all.n - 1].message, "line 3 "));
 
 	TEST("under trust a random password is seen not to be asked for");
 	struct provider_call c = CALL(NULL);
-	struct provider_cred n = {.n = 1, .handle = "orders_a"};
+	struct provider_cred n = { .n = 1, .handle = "orders_a" };
 	enum kind_login got = KIND_REFUSED;
 	CHECK(sql("alter role orders_a login"));
 	CHECK(p->probe(s, &c, &n, &got, &err) == KIND_OK && got == KIND_ACCEPTED);
@@ -252,13 +254,13 @@ static void test_hba(void)
 	n.handle = "orders_b";
 	CHECK(sql("alter role orders_b login password 'whatever'"));
 	enum kind_rc rc = p->probe(s, &c, &n, &got, &err);
-	CHECK(pq->PQlibVersion() < 160000 ? rc == KIND_OK
-					  : rc == KIND_PERMANENT && strstr(err.message, "the password itself"));
+	CHECK(pq->PQlibVersion() < 160000 ? rc == KIND_OK :
+	                                    rc == KIND_PERMANENT && strstr(err.message, "the password itself"));
 	CHECK(sql("alter role orders_b nologin password null"));
 	AUTO_FREE char *back =
-	    mem_printf("copy (select unnest(string_to_array(rtrim(t, E'\\n'), E'\\n')) from old_hba) to '%s';"
-		       " drop table old_hba; select pg_reload_conf()",
-		       file);
+		mem_printf("copy (select unnest(string_to_array(rtrim(t, E'\\n'), E'\\n')) from old_hba) to '%s';"
+	                   " drop table old_hba; select pg_reload_conf()",
+	                   file);
 	CHECK(sql(back));
 	usleep(200000);
 	p->close(s);
@@ -279,7 +281,7 @@ static enum kind_seen look(struct provider_session *s, const struct provider_cre
 }
 
 static enum kind_rc put(struct provider_session *s, const struct provider_cred *n, const struct provider_cred *prev,
-			const char *expect)
+                        const char *expect)
 {
 	struct provider_call c = CALL(expect);
 	struct provider_made made = { 0 };
@@ -305,9 +307,9 @@ static void test_life(void)
 	struct provider_session *s = open_pair();
 	struct provider_call c = CALL(NULL);
 	AUTO_FIELDS *one = password("value-of-version-one"), *two = password("value-of-version-two");
-	struct provider_cred v1 = {.n = 1, .handle = "orders_a", .value = one, .rotation = OLD_ROT};
-	struct provider_cred v2 = {.n = 2, .handle = "orders_b", .value = two, .rotation = ROT};
-	struct provider_cred blind = {.n = 2, .handle = "orders_b"};
+	struct provider_cred v1 = { .n = 1, .handle = "orders_a", .value = one, .rotation = OLD_ROT };
+	struct provider_cred v2 = { .n = 2, .handle = "orders_b", .value = two, .rotation = ROT };
+	struct provider_cred blind = { .n = 2, .handle = "orders_b" };
 
 	TEST("a random password is refused on a free role");
 	CHECK(!logs_in(s, &blind));
@@ -317,18 +319,18 @@ static void test_life(void)
 	CHECK(look(s, &v1) == KIND_ABSENT);
 	CHECK(put(s, &v1, NULL, "") == KIND_OK);
 	CHECK(sql_is("select shobj_description('orders_a'::regrole, 'pg_authid')",
-		     "owned by team orders\ncall 555\n"
-		     "rotor: home=" HOME " version=1 rotation=" OLD_ROT " state=held"));
+	             "owned by team orders\ncall 555\n"
+	             "rotor: home=" HOME " version=1 rotation=" OLD_ROT " state=held"));
 	CHECK(sql_is("select shobj_description('orders_b'::regrole, 'pg_authid')",
-		     "rotor: home=" HOME " version=0 rotation=- state=free"));
+	             "rotor: home=" HOME " version=0 rotation=- state=free"));
 	CHECK(sql_is("select left(rolpassword, 14) from pg_authid where rolname = 'orders_a'", "SCRAM-SHA-256$"));
 	CHECK(look(s, &v1) == KIND_HELD && logs_in(s, &v1));
 
 	TEST("put: another mark than the expected one is a conflict, and nothing is changed");
 	CHECK(put(s, &v2, &v1, "") == KIND_CONFLICT);
-	CHECK(
-	    sql_is("select rolcanlogin::text || (rolpassword is null)::text from pg_authid where rolname = 'orders_b'",
-		   "falsetrue"));
+	CHECK(sql_is(
+		"select rolcanlogin::text || (rolpassword is null)::text from pg_authid where rolname = 'orders_b'",
+		"falsetrue"));
 	CHECK(look(s, &v2) == KIND_ABSENT);
 
 	TEST("put: the second of the pair, both accepted");
@@ -345,8 +347,8 @@ static void test_life(void)
 	CHECK(p->drop(s, &c, &v1, &err) == KIND_OK && p->drop(s, &c, &v1, &err) == KIND_OK);
 	CHECK(look(s, &v1) == KIND_ABSENT && !logs_in(s, &v1));
 	CHECK(sql_is("select shobj_description('orders_a'::regrole, 'pg_authid')",
-		     "owned by team orders\ncall 555\n"
-		     "rotor: home=" HOME " version=1 rotation=" OLD_ROT " state=free"));
+	             "owned by team orders\ncall 555\n"
+	             "rotor: home=" HOME " version=1 rotation=" OLD_ROT " state=free"));
 	CHECK(p->suspend(s, &c, &v1, false, &err) == KIND_CONFLICT && !logs_in(s, &v1));
 
 	TEST("a role that somebody brought back is foreign");
@@ -369,27 +371,27 @@ static void test_legacy(void)
 {
 	struct provider_session *s = open_pair();
 	struct provider_call c = CALL(NULL);
-	struct provider_cred n = {.n = 0, .handle = "legacy"};
+	struct provider_cred n = { .n = 0, .handle = "legacy" };
 	TEST("a legacy role is suspended and disabled, never robbed of its password");
 	CHECK(look(s, &n) == KIND_HELD);
 	CHECK(p->suspend(s, &c, &n, true, &err) == KIND_OK && look(s, &n) == KIND_SUSPENDED);
 	CHECK(p->suspend(s, &c, &n, false, &err) == KIND_OK && look(s, &n) == KIND_HELD);
 	CHECK(p->drop(s, &c, &n, &err) == KIND_OK && look(s, &n) == KIND_ABSENT);
 	CHECK(sql_is(
-	    "select (rolpassword is not null)::text || rolcanlogin::text from pg_authid where rolname = 'legacy'",
-	    "truefalse"));
+		"select (rolpassword is not null)::text || rolcanlogin::text from pg_authid where rolname = 'legacy'",
+		"truefalse"));
 
 	TEST("a version that was imported, without a mark");
 	CHECK(sql("comment on role orders_a is null; comment on role orders_b is null; alter role orders_a login "
-		  "password 'imported-pw'"));
+	          "password 'imported-pw'"));
 	AUTO_FIELDS *value = password("imported-pw"), *new = password("value-of-version-two-b");
-	struct provider_cred v1 = {.n = 1, .handle = "orders_a", .value = value};
-	struct provider_cred v2 = {.n = 2, .handle = "orders_b", .value = new, .rotation = ROT};
+	struct provider_cred v1 = { .n = 1, .handle = "orders_a", .value = value };
+	struct provider_cred v2 = { .n = 2, .handle = "orders_b", .value = new, .rotation = ROT };
 	CHECK(sql("alter role orders_b nologin"));
 	CHECK(look(s, &v1) == KIND_HELD && logs_in(s, &v1) && look(s, &v2) == KIND_ABSENT);
 	CHECK(put(s, &v2, &v1, "") == KIND_OK && look(s, &v1) == KIND_HELD);
 	CHECK(sql_is("select shobj_description('orders_a'::regrole, 'pg_authid')",
-		     "rotor: home=" HOME " version=1 rotation=- state=held"));
+	             "rotor: home=" HOME " version=1 rotation=- state=held"));
 	CHECK(p->drop(s, &c, &v1, &err) == KIND_OK && look(s, &v1) == KIND_ABSENT && !logs_in(s, &v1));
 	p->close(s);
 }
@@ -400,8 +402,9 @@ static void test_sessions(void)
 {
 	struct provider_session *s = open_pair();
 	struct provider_call c = CALL(NULL);
-	struct provider_cred creds[] = {
-	    {.n = 1, .handle = "orders_a"}, {.n = 2, .handle = "orders_b"}, {.n = 2, .handle = "orders_b"}};
+	struct provider_cred creds[] = { { .n = 1, .handle = "orders_a" },
+		                         { .n = 2, .handle = "orders_b" },
+		                         { .n = 2, .handle = "orders_b" } };
 	struct provider_usage use[3];
 	struct provider_filter f = { 0 };
 	unsigned left = 9;
@@ -416,20 +419,20 @@ static void test_sessions(void)
 	CHECK(strstr(use[1].detail, "shop 100%_x from 127.0.0.1 since 20"));
 
 	TEST("usage filters by name and by address");
-	f = (struct provider_filter){.application_name = "shop*%_x"};
+	f = (struct provider_filter){ .application_name = "shop*%_x" };
 	CHECK(p->usage(s, &c, creds, 2, &f, use, &err) == KIND_OK && use[1].sessions == 1);
-	f = (struct provider_filter){.application_name = "shop 100_*"};
+	f = (struct provider_filter){ .application_name = "shop 100_*" };
 	CHECK(p->usage(s, &c, creds, 2, &f, use, &err) == KIND_OK && use[1].sessions == 0);
-	f = (struct provider_filter){.client = "127.0.0.0/8"};
+	f = (struct provider_filter){ .client = "127.0.0.0/8" };
 	CHECK(p->usage(s, &c, creds, 2, &f, use, &err) == KIND_OK && use[1].sessions == 2);
-	f = (struct provider_filter){.client = "10.1.2.3"};
+	f = (struct provider_filter){ .client = "10.1.2.3" };
 	CHECK(p->usage(s, &c, creds, 2, &f, use, &err) == KIND_OK && use[1].sessions == 0);
-	f = (struct provider_filter){.client = "nowhere"};
+	f = (struct provider_filter){ .client = "nowhere" };
 	CHECK(p->usage(s, &c, creds, 2, &f, use, &err) == KIND_PERMANENT);
 
 	TEST("put at a role that is in use is a conflict");
 	AUTO_FIELDS *value = password("value-of-version-three");
-	struct provider_cred v3 = {.n = 3, .handle = "orders_b", .value = value, .rotation = ROT};
+	struct provider_cred v3 = { .n = 3, .handle = "orders_b", .value = value, .rotation = ROT };
 	CHECK(put(s, &v3, NULL, NULL) == KIND_CONFLICT && strstr(err.message, "3 sessions"));
 
 	TEST("disconnect ends every session of the role");
@@ -458,7 +461,7 @@ static void take_item(void *arg, const struct provider_item *item)
 
 static void test_list(void)
 {
-	struct provider_item two[2] = {{ 0 }};
+	struct provider_item two[2] = { { 0 } };
 	struct provider_call c = CALL(NULL);
 	TEST("list tells marks, sessions and log-in; passwords only to who may know");
 	struct provider_session *s = open_pair();
@@ -477,7 +480,7 @@ static void test_fence(void)
 {
 	struct provider_session *s = open_pair();
 	struct provider_call c = call_of(20000, ROT "/issue/2", NULL);
-	struct provider_cred n = {.n = 3, .handle = "orders_a", .rotation = ROT};
+	struct provider_cred n = { .n = 3, .handle = "orders_a", .rotation = ROT };
 	struct provider_made made = { 0 };
 	enum kind_seen seen;
 	PGconn *dead = login("127.0.0.1", "rotor", MANAGER_PASSWORD, "rotor/" ROT "/1");
@@ -531,7 +534,7 @@ static void test_trouble(void)
 	      !strstr(err.message, "wrong-password"));
 	p->close(s);
 	AUTO_JSON *params =
-	    json_pack("{s:s,s:[s,s]}", "url", "postgresql://rotor@127.0.0.1:1/postgres", "users", "a", "b");
+		json_pack("{s:s,s:[s,s]}", "url", "postgresql://rotor@127.0.0.1:1/postgres", "users", "a", "b");
 	CHECK(p->open(params, NULL, &c, &s, &err) == KIND_OK);
 	CHECK(p->now(s, &c, &now, &err) == KIND_TEMPORARY && strstr(err.message, "127.0.0.1:1"));
 	p->close(s);
@@ -556,16 +559,16 @@ static void test_trouble(void)
 		const char *query;
 		enum kind_rc want;
 	} queries[] = {
-	    {"select 1 from app.orders", KIND_OK},  {"select 1 from orders limit 1", KIND_OK},
-	    {"select 1 from gone", KIND_PERMANENT}, {"insert into orders values (1)", KIND_TEMPORARY},
-	    {"commit; select 1", KIND_PERMANENT},   {"copy orders to stdout", KIND_PERMANENT},
+		{ "select 1 from app.orders", KIND_OK },  { "select 1 from orders limit 1", KIND_OK },
+		{ "select 1 from gone", KIND_PERMANENT }, { "insert into orders values (1)", KIND_TEMPORARY },
+		{ "commit; select 1", KIND_PERMANENT },   { "copy orders to stdout", KIND_PERMANENT },
 	};
 	AUTO_FIELDS *auth = password(MANAGER_PASSWORD), *value = password("value-of-version-two-b");
-	struct provider_cred v2 = {.n = 2, .handle = "orders_b", .value = value};
+	struct provider_cred v2 = { .n = 2, .handle = "orders_b", .value = value };
 	for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
 		enum kind_login got = KIND_REFUSED;
 		AUTO_JSON *j = json_pack("{s:s,s:[s,s],s:s}", "url", me, "users", "orders_a", "orders_b", "probe_query",
-					 queries[i].query);
+		                         queries[i].query);
 		CHECK(p->open(j, auth, &c, &s, &err) == KIND_OK);
 		enum kind_rc rc = p->probe(s, &c, &v2, &got, &err);
 		if (rc != queries[i].want)
@@ -580,9 +583,9 @@ static void test_endpoints(void)
 	AUTO_FREE char *url = mem_printf("postgresql://rotor@127.0.0.1:%s/postgres", port);
 	AUTO_FREE char *socket = mem_printf("postgresql:///?host=%s&port=%s", folder, port);
 	AUTO_JSON *params = json_pack("{s:s,s:[s,s],s:[s,s]}", "url", url, "users", "orders_a", "orders_b", "endpoints",
-				      socket, "postgresql://127.0.0.1:1");
+	                              socket, "postgresql://127.0.0.1:1");
 	AUTO_FIELDS *auth = password(MANAGER_PASSWORD), *value = password("value-of-version-two-b");
-	struct provider_cred v2 = {.n = 2, .handle = "orders_b", .value = value};
+	struct provider_cred v2 = { .n = 2, .handle = "orders_b", .value = value };
 	struct provider_call c = CALL(NULL);
 	struct provider_session *s = NULL;
 	struct provider_usage use;
@@ -619,8 +622,8 @@ static void test_single(void)
 {
 	struct findings all = { 0 };
 	AUTO_FIELDS *one = password("single-one"), *two = password("single-two");
-	struct provider_cred v1 = {.n = 1, .handle = "Odd \"role' \303\244", .value = one, .rotation = OLD_ROT};
-	struct provider_cred v2 = {.n = 2, .handle = v1.handle, .value = two, .rotation = ROT};
+	struct provider_cred v1 = { .n = 1, .handle = "Odd \"role' \303\244", .value = one, .rotation = OLD_ROT };
+	struct provider_cred v2 = { .n = 2, .handle = v1.handle, .value = two, .rotation = ROT };
 	struct provider_session *s = open_as("admin", "adminpw", v1.handle, NULL);
 	TEST("a single role is one slot and an outage; its sessions are no conflict; its name needs quoting");
 	struct kind_facts f = plan(s, &all);
@@ -640,14 +643,14 @@ static void test_single(void)
 static bool set_up(void)
 {
 	return sql("create role orders_owner; create role rotor login password '" MANAGER_PASSWORD "';"
-		   "create role orders_a nologin in role orders_owner; alter role orders_a set role to orders_owner;"
-		   "alter role orders_a set search_path to app, public; alter role orders_a in database postgres set "
-		   "work_mem = '5MB';"
-		   "create role legacy login password 'legacy-pw';"
-		   "create schema app authorization orders_owner; create table app.orders (n int);"
-		   "alter table app.orders owner to orders_owner; insert into app.orders values (1)") &&
+	           "create role orders_a nologin in role orders_owner; alter role orders_a set role to orders_owner;"
+	           "alter role orders_a set search_path to app, public; alter role orders_a in database postgres set "
+	           "work_mem = '5MB';"
+	           "create role legacy login password 'legacy-pw';"
+	           "create schema app authorization orders_owner; create table app.orders (n int);"
+	           "alter table app.orders owner to orders_owner; insert into app.orders values (1)") &&
 	       (pq->PQserverVersion(admin) < 160000 ||
-		sql("grant legacy to rotor with admin true, inherit false, set false"));
+	        sql("grant legacy to rotor with admin true, inherit false, set false"));
 }
 
 int main(int argc, char **argv)

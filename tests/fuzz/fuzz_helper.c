@@ -16,8 +16,8 @@
 
 static int peer = -1; /* the helper's end */
 
-/* In the place of core/child.c: no process is made. No process can ever have this id, so what the coordinator does to it
- * (kill, wait) meets nobody. */
+/* In the place of core/child.c: no process is made. No process can ever have this id, so what the coordinator does to
+ * it (kill, wait) meets nobody. */
 bool child_spawn(const char *path, char *const argv[], char *const env[], const struct child_fd *fds, size_t n_fds,
                  pid_t *ret, struct err *e)
 {

@@ -1,4 +1,5 @@
-/* Verifier keys, signed notes and checkpoints. The input is read as each of them; as a note's text it is signed, too. */
+/* Verifier keys, signed notes and checkpoints. The input is read as each of them; as a note's text it is signed, too.
+ */
 #include "tests/fuzz/fuzz.h"
 
 #include <sodium.h>

@@ -40,7 +40,7 @@ packages() {
 PACKAGES_BUILD=(gcc libc6-dev pkg-config meson ninja-build libsodium-dev libsqlite3-dev libyaml-dev libjansson-dev
   libpq-dev postgresql postgresql-client)
 PACKAGES_TEST=(clang libclang-rt-14-dev bats bats-assert bats-support bats-file strace sqlite3 procps man-db mandoc
-  util-linux systemd tzdata binutils python3 zsh fish bash-completion)
+  util-linux systemd tzdata binutils python3 zsh fish bash-completion clang-format)
 
 # scratch   a private folder that the database server's user can reach, with a short name: socket paths are limited.
 # tests/run puts them all below one of its own, to see at the end what was left there.

@@ -1,9 +1,8 @@
 /* A consumer of a PostgreSQL password, for the demo and the fault tests.
  *   client run CONNINFO ENVFILE RECORD STATUS   logs in again and again with what ENVFILE holds at that moment, until a
- *                                               signal ends it. STATUS: "TRIED FAILED", always up to date. RECORD gets a
- *                                               line "USER PASSWORD" for each credential that is new to the client.
- *   client try CONNINFO                         tries each line "USER PASSWORD" of standard input once and answers
- *                                               accepted, refused (the server itself said no) or error. */
+ *                                               signal ends it. STATUS: "TRIED FAILED", always up to date. RECORD gets
+ * a line "USER PASSWORD" for each credential that is new to the client. client try CONNINFO tries each line "USER
+ * PASSWORD" of standard input once and answers accepted, refused (the server itself said no) or error. */
 #include <fcntl.h>
 #include <libpq-fe.h>
 #include <poll.h>

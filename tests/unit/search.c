@@ -1,8 +1,7 @@
 /* The search: the runbook walked breadth-first over state x crash x lost reply x late request x foreign change x abort
- * x reboot x clock x gate, against an authority in memory, for each kind of facts. The four promises are checked in every
- * state that is reached:
- *   1 nothing is lost       what the authority accepts is durable here; n-1 goes only after n is proven in use
- *   2 nobody is locked out  what a consumer holds or has open is accepted, unless the plan said outage
+ * x reboot x clock x gate, against an authority in memory, for each kind of facts. The four promises are checked in
+ * every state that is reached: 1 nothing is lost       what the authority accepts is durable here; n-1 goes only after
+ * n is proven in use 2 nobody is locked out  what a consumer holds or has open is accepted, unless the plan said outage
  *   3 everything is on record  an effect lands only under a durable intent; what says done is so
  *   4 nothing leaks         a refused version is never handed out again; its value is erased at the end
  * and besides: no state from which the end cannot be reached without a further fault, and no wait that does not wait.
@@ -21,11 +20,11 @@
 
 struct node {
 	struct world w;
-	struct rb rb;        /* rows point into row[] */
+	struct rb rb; /* rows point into row[] */
 	struct rb_row row[MAX_ROWS];
 	uint32_t n;
-	struct rb_act act;   /* what rb_next said last */
-	bool told;           /* act is to be carried out */
+	struct rb_act act; /* what rb_next said last */
+	bool told;         /* act is to be carried out */
 	/* what is durable */
 	struct rb drb;
 	struct rb_row drow[MAX_ROWS];
@@ -34,12 +33,12 @@ struct node {
 	uint64_t boot_id;
 };
 
-struct state {           /* one that was reached; its node goes once it was expanded */
+struct state { /* one that was reached; its node goes once it was expanded */
 	struct node *node;
 	uint64_t hash;
 	uint32_t parent;
 	uint8_t faults;
-	bool ends;           /* the end can be reached from here without a further fault */
+	bool ends; /* the end can be reached from here without a further fault */
 	char how[30];
 };
 
@@ -102,10 +101,12 @@ static uint64_t mix_wait(uint64_t h, const struct rb_wait *w, const struct node 
 static uint64_t mix_rows(uint64_t h, const struct rb_row *r, uint32_t rows, const struct node *n)
 {
 	for (uint32_t i = 0; i < rows; i++) {
-		h = mix(h, (uint64_t)r[i].step | (uint64_t)r[i].state << 8 | (uint64_t)r[i].phase << 16 | (uint64_t)r[i].undo << 24 |
-		           (uint64_t)r[i].target << 32 | (uint64_t)r[i].old << 48 | (uint64_t)r[i].dirty << 49);
+		h = mix(h, (uint64_t)r[i].step | (uint64_t)r[i].state << 8 | (uint64_t)r[i].phase << 16 |
+		                   (uint64_t)r[i].undo << 24 | (uint64_t)r[i].target << 32 | (uint64_t)r[i].old << 48 |
+		                   (uint64_t)r[i].dirty << 49);
 		h = mix(h, r[i].part);
-		if (r[i].state != RB_PENDING && r[i].state != RB_RUNNING) { /* only whether its time was up still counts */
+		if (r[i].state != RB_PENDING &&
+		    r[i].state != RB_RUNNING) { /* only whether its time was up still counts */
 			h = mix(h, r[i].wait.on && r[i].wait.credit >= r[i].wait.need);
 			continue;
 		}
@@ -126,11 +127,11 @@ static uint64_t hash(const struct node *n)
 	h = mix_rows(h, n->drow, n->dn, n);
 	const struct rb_volatile *v = &n->rb.v;
 	h = mix(h, (uint64_t)n->rb.result | (uint64_t)n->rb.back << 8 | (uint64_t)n->rb.in_doubt << 9 |
-	           (uint64_t)n->rb.flush << 10 | (uint64_t)n->rb.dirty << 11 | (uint64_t)n->rb.attempt << 16 |
-	           (uint64_t)n->drb.attempt << 32 | (uint64_t)n->drb.result << 48 | (uint64_t)n->rb.why << 56);
+	                   (uint64_t)n->rb.flush << 10 | (uint64_t)n->rb.dirty << 11 | (uint64_t)n->rb.attempt << 16 |
+	                   (uint64_t)n->drb.attempt << 32 | (uint64_t)n->drb.result << 48 | (uint64_t)n->rb.why << 56);
 	h = mix(h, (uint64_t)v->row | (uint64_t)v->asked << 16 | (uint64_t)(v->question + 1) << 20 |
-	           (uint64_t)v->health_asked << 32 | (uint64_t)v->health_bad << 36 | (uint64_t)v->health_target << 40 |
-	           (uint64_t)v->clock_asked << 50 | (uint64_t)v->have << 51);
+	                   (uint64_t)v->health_asked << 32 | (uint64_t)v->health_bad << 36 |
+	                   (uint64_t)v->health_target << 40 | (uint64_t)v->clock_asked << 50 | (uint64_t)v->have << 51);
 	h = mix(h, v->after_commit.what == RB_WAIT);
 	if (scene->watched)
 		h = mix(h, (uint64_t)(v->health_at > n->boot ? v->health_at - n->boot : 0) << 1 | v->health_out);
@@ -220,8 +221,11 @@ static void push(const struct node *n, uint32_t parent, const char *how)
 
 static struct rb_now now_of(const struct node *n)
 {
-	return (struct rb_now){ .wall = n->wall, .boot = n->boot, .boot_id = n->boot_id, .gate_open = !n->w.gate_closed,
-		.gate_until = n->wall + 50 };
+	return (struct rb_now){ .wall = n->wall,
+		                .boot = n->boot,
+		                .boot_id = n->boot_id,
+		                .gate_open = !n->w.gate_closed,
+		                .gate_until = n->wall + 50 };
 }
 
 static void passes(struct node *n, int64_t ms)
@@ -593,15 +597,28 @@ static void begin(void)
 	static struct node n;
 	memset(&n, 0, sizeof n);
 	bool has_old = !s->first && s->order != RB_PUSH;
-	int64_t sample = s->watched ? RB_HEALTH_EVERY / 2 : 10; /* else health would be waited for through 500 samples */
-	struct rb rb = { .facts = s->facts, .endpoints = (uint16_t)s->endpoints, .n_health = s->watched,
-		.old_known = has_old && !s->old_unknown, .attempt = 1,
-		.policy = { .probe_successes = 1, .probe_timeout = 1000, .canary = s->canary, .bake = 10, .confirm_timeout = 800,
-			.overlap = overlap_of(), .quiet_for = 2 * sample, .sample = sample, .drain_timeout = 20 * sample,
-			.soak = overlap_of(), .retry_deadline = 600,
-			.revoke_on_timeout = s->stubborn, .hold_on_failure = s->holds_on_failure },
-		.shape = { .order = s->order, .stores = STORES, .consumers = CONSUMERS, .has_old = has_old },
-		.v = { .row = SIZE_MAX, .question = -1, .clean_since = -1, .last_sample = -1 } };
+	int64_t sample =
+		s->watched ? RB_HEALTH_EVERY / 2 : 10; /* else health would be waited for through 500 samples */
+	struct rb rb = { .facts = s->facts,
+		         .endpoints = (uint16_t)s->endpoints,
+		         .n_health = s->watched,
+		         .old_known = has_old && !s->old_unknown,
+		         .attempt = 1,
+		         .policy = { .probe_successes = 1,
+		                     .probe_timeout = 1000,
+		                     .canary = s->canary,
+		                     .bake = 10,
+		                     .confirm_timeout = 800,
+		                     .overlap = overlap_of(),
+		                     .quiet_for = 2 * sample,
+		                     .sample = sample,
+		                     .drain_timeout = 20 * sample,
+		                     .soak = overlap_of(),
+		                     .retry_deadline = 600,
+		                     .revoke_on_timeout = s->stubborn,
+		                     .hold_on_failure = s->holds_on_failure },
+		         .shape = { .order = s->order, .stores = STORES, .consumers = CONSUMERS, .has_old = has_old },
+		         .v = { .row = SIZE_MAX, .question = -1, .clean_since = -1, .last_sample = -1 } };
 	rb.rows = malloc(MAX_ROWS * sizeof *rb.rows);
 	rb.cap = MAX_ROWS;
 	rb_plan(&rb, 1000);

@@ -16,18 +16,18 @@ struct scene {
 	const char *name;
 	struct kind_facts facts;
 	enum rb_order order;
-	bool first;          /* there is no n-1 */
+	bool first; /* there is no n-1 */
 	bool old_unknown;
-	bool outage;         /* the plan said so */
+	bool outage; /* the plan said so */
 	int canary;
-	bool watched;        /* consumers declare health */
-	bool stubborn;       /* somebody never lets go of n-1, and the policy is to revoke all the same */
-	bool clocks;         /* waits that are worth asking the authority for the time; machines reboot, clocks jump */
-	bool gates;          /* windows close */
+	bool watched;  /* consumers declare health */
+	bool stubborn; /* somebody never lets go of n-1, and the policy is to revoke all the same */
+	bool clocks;   /* waits that are worth asking the authority for the time; machines reboot, clocks jump */
+	bool gates;    /* windows close */
 	int endpoints;
-	bool new_store;      /* the store never held n-1 */
+	bool new_store; /* the store never held n-1 */
 	bool holds_on_failure;
-	uint8_t faults;      /* so many on one path */
+	uint8_t faults; /* so many on one path */
 };
 
 /* Whose slot it is by its mark; a change made before the way back began can still be seen in time. */
@@ -38,9 +38,9 @@ struct world {
 	uint8_t accepts[VERSIONS], suspended[VERSIONS], taken[VERSIONS];
 	uint8_t view[VERSIONS]; /* what the second endpoint, which lags, accepts */
 	uint8_t issued;
-	uint8_t late;        /* verb + 1 of a request that is still under way, 0 none */
+	uint8_t late; /* verb + 1 of a request that is still under way, 0 none */
 	uint8_t late_version, late_attempt;
-	uint8_t stray;       /* a session of n-1 that belongs to no consumer */
+	uint8_t stray; /* a session of n-1 that belongs to no consumer */
 	/* users of it */
 	uint8_t holds[CONSUMERS], uses[CONSUMERS]; /* 0 none, 1 old, 2 new */
 	uint8_t stored, told_new;
@@ -49,7 +49,8 @@ struct world {
 	uint8_t zero_waits;
 	/* broken on the way, for check() */
 	uint8_t told_refused, touched_other, early, cut_off;
-	/* true time in which nothing was told or confirmed, and in which n-1 was refused; no more than is asked about */
+	/* true time in which nothing was told or confirmed, and in which n-1 was refused; no more than is asked about
+	 */
 	int64_t told_ago, suspended_ago;
 };
 
@@ -68,11 +69,18 @@ static const struct scene scenes[] = {
 	{ .name = "named pair, new store, failures hold", PAIR, .new_store = true, .holds_on_failure = true },
 	{ .name = "two slots, cannot suspend", .facts = { .slots = 2, SAMPLED_ }, .endpoints = 1, .faults = 2 },
 	{ .name = "n slots, blind", .facts = { .slots = 0, BLIND_ }, .endpoints = 1, .new_store = true, .faults = 2 },
-	{ .name = "n slots, blind, can suspend, clocks", .facts = { .slots = 0, .can_suspend = true, BLIND_ }, .endpoints = 1,
-		.clocks = true, .faults = 2 },
+	{ .name = "n slots, blind, can suspend, clocks",
+	  .facts = { .slots = 0, .can_suspend = true, BLIND_ },
+	  .endpoints = 1,
+	  .clocks = true,
+	  .faults = 2 },
 	{ .name = "one slot", .facts = { .slots = 1, SAMPLED_ }, .outage = true, .endpoints = 1, .faults = 2 },
-	{ .name = "one slot, value unknown", .facts = { .slots = 1, SAMPLED_ }, .outage = true, .old_unknown = true,
-		.endpoints = 1, .faults = 2 },
+	{ .name = "one slot, value unknown",
+	  .facts = { .slots = 1, SAMPLED_ },
+	  .outage = true,
+	  .old_unknown = true,
+	  .endpoints = 1,
+	  .faults = 2 },
 	{ .name = "first of all", PAIR, .first = true },
 	{ .name = "adopted, value unknown", PAIR, .old_unknown = true },
 	{ .name = "push", PAIR, .order = RB_PUSH },
@@ -141,7 +149,8 @@ static inline uint32_t all_sessions(const struct world *w, int version)
 static inline void ends(struct world *w, int version, bool revokes)
 {
 	bool sampled = scene->facts.usage == KIND_SAMPLED, soaks = scene->facts.can_suspend && version == OLD;
-	if (scene->order != RB_ROTATE || scene->facts.slots == 1 || scene->first || scene->outage || !w->accepts[version])
+	if (scene->order != RB_ROTATE || scene->facts.slots == 1 || scene->first || scene->outage ||
+	    !w->accepts[version])
 		return;
 	if ((version == OLD || w->told_new) && w->told_ago < overlap_of())
 		w->early = 1;
@@ -210,13 +219,14 @@ static inline void land(struct world *w, int verb, enum rb_at at, int version, u
 static inline bool conflicts(const struct world *w, const struct rb_act *a)
 {
 	int version = a->old ? OLD : NEW;
-	return a->at == RB_AUTHORITY && w->taken[version] && a->verb != KIND_DISCONNECT && !(a->verb == KIND_PUT && a->old);
+	return a->at == RB_AUTHORITY && w->taken[version] && a->verb != KIND_DISCONNECT &&
+	       !(a->verb == KIND_PUT && a->old);
 }
 
 static inline bool effect(int verb)
 {
-	return verb == KIND_PUT || verb == KIND_SUSPEND || verb == KIND_RESTORE || verb == KIND_DROP || verb == RB_UNPUT ||
-	       verb == KIND_DISCONNECT;
+	return verb == KIND_PUT || verb == KIND_SUSPEND || verb == KIND_RESTORE || verb == KIND_DROP ||
+	       verb == RB_UNPUT || verb == KIND_DISCONNECT;
 }
 
 static inline enum kind_seen seen(const struct world *w, enum rb_at at, int version)
@@ -262,7 +272,8 @@ static inline const char *broken(const struct world *w, bool intent, int *promis
 	*promise = 1;
 	if (rotates && w->issued && accepted(w, NEW) && (!w->sealed[NEW] || !intent) && !w->closed)
 		return "the authority accepts a version that is not durable here";
-	if (rotates && !scene->first && !w->accepts[OLD] && scene->facts.slots != 1 && !accepted(w, NEW) && !w->taken[NEW])
+	if (rotates && !scene->first && !w->accepts[OLD] && scene->facts.slots != 1 && !accepted(w, NEW) &&
+	    !w->taken[NEW])
 		return "n-1 is gone and n is not accepted";
 	if (w->cut_off)
 		return "a version in use was revoked";

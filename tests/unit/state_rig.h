@@ -25,7 +25,7 @@ static struct err err;
 
 #define OK(call)                                                                                                       \
 	do {                                                                                                           \
-		err = (struct err){0};                                                                                 \
+		err = (struct err){ 0 };                                                                               \
 		if (!(call)) {                                                                                         \
 			test_bad_ = 1;                                                                                 \
 			printf("# %s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.message);                           \
@@ -33,7 +33,7 @@ static struct err err;
 	} while (0)
 #define FAILS(call, want)                                                                                              \
 	do {                                                                                                           \
-		err = (struct err){0};                                                                                 \
+		err = (struct err){ 0 };                                                                               \
 		CHECK(!(call));                                                                                        \
 		if (err.code != (want)) {                                                                              \
 			test_bad_ = 1;                                                                                 \
@@ -49,7 +49,7 @@ struct opened {
 
 static inline struct opened reopen(enum state_mode mode)
 {
-	struct opened o = {0};
+	struct opened o = { 0 };
 	OK(lock_open(lock_path, &o.lock, &err));
 	OK(state_open(db, mode, o.lock, &o.s, &err));
 	if (o.s)
@@ -62,7 +62,7 @@ static inline void shut(struct opened *o)
 	state_close(o->s);
 	if (o->lock)
 		lock_close(o->lock);
-	*o = (struct opened){0};
+	*o = (struct opened){ 0 };
 }
 
 static inline void fresh(void)
@@ -71,19 +71,19 @@ static inline void fresh(void)
 	snprintf(command, sizeof command, "rm -f '%s'* '%s'/*", db, audit);
 	CHECK(system(command) == 0);
 	struct state_birth birth = {
-	    .home = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-	    .origin = "example.com/log",
-	    .machine = "m1",
-	    .wrapped = wrapped,
-	    .wrapped_len = wrapped_len,
-	    .log_sk = sk,
+		.home = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+		.origin = "example.com/log",
+		.machine = "m1",
+		.wrapped = wrapped,
+		.wrapped_len = wrapped_len,
+		.log_sk = sk,
 	};
 	OK(state_create(db, &birth, &err));
 }
 
 static inline bool log_one(struct state *s, const char *act)
 {
-	return state_log(s, &(struct state_leaf){.act = act, .outcome = "done", .policy_max_age = -1}, &err);
+	return state_log(s, &(struct state_leaf){ .act = act, .outcome = "done", .policy_max_age = -1 }, &err);
 }
 
 static inline struct decl *make_decl(const char *id, const char *owner)
@@ -91,7 +91,7 @@ static inline struct decl *make_decl(const char *id, const char *owner)
 	struct decl *d = mem_alloc(sizeof *d);
 	char text[1024];
 	snprintf(text, sizeof text, "{\"id\":\"%s\",\"owner\":\"%s\",\"authority\":{\"provider\":\"postgres\"}}", id,
-		 owner);
+	         owner);
 	d->json = json_parse(text, strlen(text), 8, "test", NULL);
 	d->id = json_str(d->json, "id");
 	d->owner = json_str(d->json, "owner");
@@ -116,7 +116,7 @@ static inline bool put_secret(struct state *s, const char *id, const char *owner
 
 static inline int64_t row_of(struct state *s, const char *id)
 {
-	struct state_secret x = {0};
+	struct state_secret x = { 0 };
 	bool found = false;
 	OK(state_secret_get(s, id, &x, &found, &err));
 	int64_t row = found ? x.row : -1;
@@ -127,7 +127,7 @@ static inline int64_t row_of(struct state *s, const char *id)
 
 static inline bool rig_begin(void)
 {
-	unsigned char pk[32], seed[32] = {7};
+	unsigned char pk[32], seed[32] = { 7 };
 	TEST("set-up");
 	OK(arena_init(&err));
 	json_setup();

@@ -16,7 +16,7 @@ static struct err err;
 
 #define OK(call)                                                                                                       \
 	do {                                                                                                           \
-		err = (struct err){0};                                                                                 \
+		err = (struct err){ 0 };                                                                               \
 		if (!(call)) {                                                                                         \
 			test_bad_ = 1;                                                                                 \
 			printf("# %s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.message);                           \
@@ -39,10 +39,10 @@ static void sh(const char *fmt, ...)
 
 static bool leaf(struct home *h, const char *op, const char *outcome, const char *reason)
 {
-	return state_log(
-	    h->state,
-	    &(struct state_leaf){.op = op, .act = "issue", .reason = reason, .outcome = outcome, .policy_max_age = -1},
-	    &err);
+	return state_log(h->state,
+	                 &(struct state_leaf){
+				 .op = op, .act = "issue", .reason = reason, .outcome = outcome, .policy_max_age = -1 },
+	                 &err);
 }
 
 static void grow(struct home *h, int n, const char *reason)
@@ -92,7 +92,7 @@ static void alter(struct home *h, const char *sql)
 
 static void test_verify(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	struct audit_result r;
 	TEST("a whole log is good, its open intents are counted");
 	fresh(&h);
@@ -109,8 +109,9 @@ static void test_verify(void)
 	}
 	OK(state_begin(h.state, &err));
 	OK(state_log(
-	    h.state,
-	    &(struct state_leaf){.op = "01ARZ3NDEKTSV4RRFFQ69G5FAV", .receipt = "intent", .policy_max_age = -1}, &err));
+		h.state,
+		&(struct state_leaf){ .op = "01ARZ3NDEKTSV4RRFFQ69G5FAV", .receipt = "intent", .policy_max_age = -1 },
+		&err));
 	OK(state_commit(h.state, &err));
 	grow(&h, 599, "r");
 	OK(audit_verify(&h, &r, &err));
@@ -125,13 +126,14 @@ static void test_verify(void)
 	static const struct {
 		const char *sql, *says;
 	} bad[] = {
-	    {"UPDATE leaf SET data = replace(data, '\"r\"', '\"s\"') WHERE seq = 300", "do not fold"},
-	    {"UPDATE leaf SET data = replace(data, '\"seq\":300,', '\"seq\":301,') WHERE seq = 300", "leaf 300 is not"},
-	    {"DELETE FROM leaf WHERE seq = 400", "leaf 400 is missing"},
-	    {"INSERT INTO leaf VALUES(611, '{}')", "leaf 611 is under no"},
-	    {"UPDATE head SET note = replace(note, char(10, 51, 10), char(10, 50, 10)) WHERE size = 3",
-	     "head of size 3"},
-	    {"DELETE FROM leaf WHERE seq = 610", "leaf 610 is missing"},
+		{ "UPDATE leaf SET data = replace(data, '\"r\"', '\"s\"') WHERE seq = 300", "do not fold" },
+		{ "UPDATE leaf SET data = replace(data, '\"seq\":300,', '\"seq\":301,') WHERE seq = 300",
+		  "leaf 300 is not" },
+		{ "DELETE FROM leaf WHERE seq = 400", "leaf 400 is missing" },
+		{ "INSERT INTO leaf VALUES(611, '{}')", "leaf 611 is under no" },
+		{ "UPDATE head SET note = replace(note, char(10, 51, 10), char(10, 50, 10)) WHERE size = 3",
+		  "head of size 3" },
+		{ "DELETE FROM leaf WHERE seq = 610", "leaf 610 is missing" },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		alter(&h, bad[i].sql);
@@ -154,7 +156,7 @@ static void test_verify(void)
 
 static void test_blob(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	static char text[30000];
 	uint64_t size;
 	TEST("a long text goes out with the log, and is checked");
@@ -202,7 +204,7 @@ static void test_blob(void)
 static void rehash(uint64_t size)
 {
 	char path[256], name[96];
-	struct tlog_frontier f = {0};
+	struct tlog_frontier f = { 0 };
 	struct tlog_checkpoint head;
 	struct tlog_hash want;
 	AUTO_BUF note = BUF_INIT(4096);
@@ -252,7 +254,7 @@ static ino_t inode(const char *name)
 
 static void test_export(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	struct audit_result r;
 	uint64_t size = 0;
 	TEST("an export is whole and can be checked without the home");
@@ -285,13 +287,13 @@ static void test_export(void)
 	static const struct {
 		const char *breaks, *says;
 	} bad[] = {
-	    {"sed -i 's/\"one\"/\"uno\"/' tile/entries/001", "does not hold the hashes"},
-	    {"truncate -s 8000 tile/entries/002", "cut off"},
-	    {"echo >> tile/entries/002", "more than"},
-	    {"rm tile/entries/003.p/32", "missing"},
-	    {"dd if=/dev/zero of=tile/0/001 bs=1 seek=64 count=32 conv=notrunc 2>/dev/null", "tile/0/001"},
-	    {"dd if=/dev/zero of=tile/1/000.p/3 bs=1 count=32 conv=notrunc 2>/dev/null", "tile/1/000.p/3"},
-	    {"sed -i 's/^800$/799/' checkpoint", "not signed"},
+		{ "sed -i 's/\"one\"/\"uno\"/' tile/entries/001", "does not hold the hashes" },
+		{ "truncate -s 8000 tile/entries/002", "cut off" },
+		{ "echo >> tile/entries/002", "more than" },
+		{ "rm tile/entries/003.p/32", "missing" },
+		{ "dd if=/dev/zero of=tile/0/001 bs=1 seek=64 count=32 conv=notrunc 2>/dev/null", "tile/0/001" },
+		{ "dd if=/dev/zero of=tile/1/000.p/3 bs=1 count=32 conv=notrunc 2>/dev/null", "tile/1/000.p/3" },
+		{ "sed -i 's/^800$/799/' checkpoint", "not signed" },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		sh("cp -a '%s' '%s.good' && cd '%s' && %s", out, out, out, bad[i].breaks);

@@ -16,8 +16,8 @@ static bool sh(const char *script, char *const env[], const char *input, int64_t
 {
 	char program[] = "/bin/sh", flag[] = "-c", text[1024];
 	snprintf(text, sizeof text, "%s", script);
-	char *argv[] = {program, flag, text, NULL};
-	e = (struct err){0};
+	char *argv[] = { program, flag, text, NULL };
+	e = (struct err){ 0 };
 	return child_run(argv, env, input, input ? strlen(input) : 0, clock_boot() + ms, out, status, &e);
 }
 
@@ -35,7 +35,7 @@ static void run_tests(void)
 
 	TEST("the environment is given, not inherited");
 	char one[] = "ROTOR_SECRET=a b";
-	char *env[] = {one, NULL};
+	char *env[] = { one, NULL };
 	setenv("LEAK", "1", 1);
 	buf_reset(&out);
 	CHECK(sh("/usr/bin/env | sort | grep -v '^\\(PWD\\|_\\|SHLVL\\|OLDPWD\\)='", env, NULL, 5000, &out, &status));
@@ -91,7 +91,7 @@ static void limit_tests(void)
 
 	TEST("no such program");
 	char missing[] = "/nonexistent/program", relative[] = "sh";
-	char *argv[] = {missing, NULL}, *argv2[] = {relative, NULL};
+	char *argv[] = { missing, NULL }, *argv2[] = { relative, NULL };
 	CHECK(!child_run(argv, NULL, NULL, 0, clock_boot() + 1000, NULL, &status, &e) && e.code == ERR_FAILED);
 	CHECK_STR(e.message, "cannot start '/nonexistent/program': No such file or directory");
 	CHECK(!child_run(argv2, NULL, NULL, 0, clock_boot() + 1000, NULL, &status, &e));
@@ -101,12 +101,12 @@ static void spawn_tests(void)
 {
 	int p[2], status = -1, stray = open("/dev/null", O_RDONLY); /* not close-on-exec, on purpose */
 	char seen[512] = "", want[64], program[] = "ls", folder[] = "/proc/self/fd";
-	char *argv[] = {program, folder, NULL}, *env[] = {NULL};
+	char *argv[] = { program, folder, NULL }, *env[] = { NULL };
 	pid_t pid = -1;
 
 	TEST("exactly the named descriptors, also where one takes the number of another; own group");
 	CHECK(stray >= 0 && pipe2(p, O_CLOEXEC) == 0 && p[1] > 2 && p[1] < 10);
-	const struct child_fd fds[] = {{-1, 0}, {p[0], p[1]}, {p[1], 1}};
+	const struct child_fd fds[] = { { -1, 0 }, { p[0], p[1] }, { p[1], 1 } };
 	CHECK(child_spawn("/bin/ls", argv, env, fds, 3, &pid, &e));
 	CHECK(getpgid(pid) == pid);
 	CHECK(waitpid(pid, &status, 0) == pid);
@@ -118,7 +118,7 @@ static void spawn_tests(void)
 	close(stray);
 
 	TEST("signals are at their defaults");
-	struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
 	sigset_t all, mask;
 	sigfillset(&all);
 	sigaction(SIGINT, &ignore, &before);

@@ -55,7 +55,7 @@ static json_t *params_of(const char *rest)
 
 static struct provider_call call_of(const char *tag)
 {
-	return (struct provider_call){.deadline_ms = clock_boot() + 10000, .tag = tag, .secret = "prod/x"};
+	return (struct provider_call){ .deadline_ms = clock_boot() + 10000, .tag = tag, .secret = "prod/x" };
 }
 
 static struct fields *values(const char *user, const char *password)
@@ -73,17 +73,17 @@ static enum kind_rc act(const char *rest, enum act what, const char *tag, const 
 {
 	AUTO_JSON *params = params_of(rest);
 	struct provider_call call = call_of(tag);
-	struct provider_cred n = {.n = 7, .value = v, .rotation = "01JROT"};
+	struct provider_cred n = { .n = 7, .value = v, .rotation = "01JROT" };
 	struct provider_session *s = NULL;
-	e = (struct err){0};
+	e = (struct err){ 0 };
 	fields_free(made.value);
-	made = (struct provider_made){0};
+	made = (struct provider_made){ 0 };
 	call.read = what == READ;
 	enum kind_rc rc = provider_file.open(params, NULL, &call, &s, &e);
 	if (rc == KIND_OK)
-		rc = what == PUT    ? provider_file.put(s, &call, &n, NULL, &made, &e)
-		     : what == DROP ? provider_file.drop(s, &call, &n, &e)
-				    : provider_file.look(s, &call, &n, &seen, &made, &e);
+		rc = what == PUT  ? provider_file.put(s, &call, &n, NULL, &made, &e) :
+		     what == DROP ? provider_file.drop(s, &call, &n, &e) :
+		                    provider_file.look(s, &call, &n, &seen, &made, &e);
 	provider_file.close(s);
 	if (rc != KIND_OK)
 		CHECK(e.message[0] && !strstr(e.message, "s3cret"));
@@ -98,8 +98,8 @@ static void env_tests(void)
 	write_file("# PGPASSWORD=no\n\nA='x\nPGPASSWORD=inside\n'\n  export PGPASSWORD=\"old\"\nB=1 # c\nexport C=2");
 	CHECK(act(ENV_MAP, PUT, "r/distribute/1", v) == KIND_OK);
 	CHECK_STR(contents(),
-		  "# PGPASSWORD=no\n\nA='x\nPGPASSWORD=inside\n'\n  export PGPASSWORD=s3cretB\nB=1 # c\nexport C=2\n"
-		  "export PGUSER=orders_b\n");
+	          "# PGPASSWORD=no\n\nA='x\nPGPASSWORD=inside\n'\n  export PGPASSWORD=s3cretB\nB=1 # c\nexport C=2\n"
+	          "export PGUSER=orders_b\n");
 	CHECK_STR(made.receipt, "written");
 	CHECK(act(ENV_MAP, LOOK, "r/confirm/1", v) == KIND_OK && seen == KIND_CURRENT);
 
@@ -112,13 +112,13 @@ static void env_tests(void)
 	TEST("env: quoting that both readers understand, and what none does");
 	static const struct {
 		const char *value, *line;
-	} q[] = {{"a b$c`\"#&", "PGPASSWORD='a b$c`\"#&'\nPGUSER=u\n"},
-		 {"", "PGPASSWORD=\nPGUSER=u\n"},
-		 {"~x", "PGPASSWORD='~x'\nPGUSER=u\n"},
-		 {"p@:/%+=", "PGPASSWORD=p@:/%+=\nPGUSER=u\n"},
-		 {"it's", NULL},
-		 {"a\\b", NULL},
-		 {"a\nb", NULL}};
+	} q[] = { { "a b$c`\"#&", "PGPASSWORD='a b$c`\"#&'\nPGUSER=u\n" },
+		  { "", "PGPASSWORD=\nPGUSER=u\n" },
+		  { "~x", "PGPASSWORD='~x'\nPGUSER=u\n" },
+		  { "p@:/%+=", "PGPASSWORD=p@:/%+=\nPGUSER=u\n" },
+		  { "it's", NULL },
+		  { "a\\b", NULL },
+		  { "a\nb", NULL } };
 	for (size_t i = 0; i < sizeof q / sizeof *q; i++) {
 		AUTO_FIELDS *w = values("u", q[i].value);
 		write_file("PGPASSWORD=old\nPGUSER=u\n");
@@ -130,16 +130,16 @@ static void env_tests(void)
 	}
 
 	TEST("env: files that two readers would read differently are refused and stay");
-	static const char *const bad[] = {"PGPASSWORD=a\nPGPASSWORD=b\n",
-					  "PGPASSWORD=a b\n",
-					  "PGPASSWORD=$X\n",
-					  "PGPASSWORD=a; export PGPASSWORD\n",
-					  "PGPASSWORD='a\n",
-					  "X=don't\nY=it's\nPGPASSWORD=a\n",
-					  "# c \\\nPGPASSWORD=a\n",
-					  "PGPASSWORD=a\r\n",
-					  "PGPASSWORD=`id`\n",
-					  "PGPASSWORD=a\\\nb\n"};
+	static const char *const bad[] = { "PGPASSWORD=a\nPGPASSWORD=b\n",
+		                           "PGPASSWORD=a b\n",
+		                           "PGPASSWORD=$X\n",
+		                           "PGPASSWORD=a; export PGPASSWORD\n",
+		                           "PGPASSWORD='a\n",
+		                           "X=don't\nY=it's\nPGPASSWORD=a\n",
+		                           "# c \\\nPGPASSWORD=a\n",
+		                           "PGPASSWORD=a\r\n",
+		                           "PGPASSWORD=`id`\n",
+		                           "PGPASSWORD=a\\\nb\n" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		write_file(bad[i]);
 		CHECK(act(ENV_MAP, PUT, "r/distribute/1", v) == KIND_PERMANENT);
@@ -163,12 +163,12 @@ static void json_tests(void)
 
 	TEST("json: told by the file; numbers, order, layout and escapes of the rest stay");
 	write_file("{\n\t\"n\": 1.10e2,\n\t\"db\" : { \"x\":[1,{\"pass\":\"no\"}], \"p\\u0061ss\": \"a\\\"b\" , \"z\": "
-		   "12345678901234567 },\n"
-		   "\t\"last\": \"\\u0041\"\n}\n");
+	           "12345678901234567 },\n"
+	           "\t\"last\": \"\\u0041\"\n}\n");
 	CHECK(act(map, PUT, "r/distribute/1", v) == KIND_OK);
 	CHECK_STR(contents(),
-		  "{\n\t\"n\": 1.10e2,\n\t\"db\" : { \"x\":[1,{\"pass\":\"no\"}], \"p\\u0061ss\": \"s3cret\" , "
-		  "\"z\": 12345678901234567 },\n\t\"last\": \"\\u0041\",\n\t\"user\": \"u\\\"1\"\n}\n");
+	          "{\n\t\"n\": 1.10e2,\n\t\"db\" : { \"x\":[1,{\"pass\":\"no\"}], \"p\\u0061ss\": \"s3cret\" , "
+	          "\"z\": 12345678901234567 },\n\t\"last\": \"\\u0041\",\n\t\"user\": \"u\\\"1\"\n}\n");
 	CHECK(act(map, LOOK, "r/confirm/1", v) == KIND_OK && seen == KIND_CURRENT);
 	CHECK(act(map, READ, "-/import/1", NULL) == KIND_OK && seen == KIND_HELD);
 	CHECK_STR(fields_get(made.value, "username", NULL), "u\"1");
@@ -180,9 +180,13 @@ static void json_tests(void)
 	CHECK_STR(contents(), "{\"a/b\": \"s3cret\", \"u\": \"u\\\"1\"}\n");
 
 	TEST("json: what cannot be edited is refused and stays");
-	static const char *const bad[] = {
-	    "{\"db\":{\"pass\":1}}",          "{\"db\":[]}", "{\"db\":{},\"db\":{}}", "{\"db\":", "{}x", "{\"x\":1}",
-	    "{\"db\":{\"pass\":\"\\u0000\"}}"};
+	static const char *const bad[] = { "{\"db\":{\"pass\":1}}",
+		                           "{\"db\":[]}",
+		                           "{\"db\":{},\"db\":{}}",
+		                           "{\"db\":",
+		                           "{}x",
+		                           "{\"x\":1}",
+		                           "{\"db\":{\"pass\":\"\\u0000\"}}" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		write_file(bad[i]);
 		CHECK(act(map, PUT, "r/distribute/1", v) == KIND_PERMANENT);
@@ -235,23 +239,23 @@ static void check_tests(void)
 	static const struct {
 		const char *rest, *key; /* NULL: good */
 	} c[] = {
-	    {ENV_MAP, NULL},
-	    {"\"map\":null", "map"},
-	    {"\"map\":{}", "map"},
-	    {"\"format\":\"raw\",\"map\":null", NULL},
-	    {"\"format\":\"raw\"," ENV_MAP, "map"},
-	    {"\"template\":\"x\"," ENV_MAP, "template"},
-	    {"\"map\":{\"A\":\"nonsense\"}", "map"},
-	    {"\"map\":{\"A\":\"{password:sql}\"}", "map"},
-	    {"\"map\":{\"A\":\"{password\"}", "map"},
-	    {"\"map\":{\"A\":\"}\"}", "map"},
-	    {"\"format\":\"env\",\"map\":{\"A-B\":\"password\"}", "map"},
-	    {"\"reload\":{\"unit\":\"x.service\"},\"restart\":{\"unit\":\"x.service\"}," ENV_MAP, "reload"},
-	    {"\"reload\":{}," ENV_MAP, "reload"},
-	    {"\"reload\":{\"unit\":\"--x.service\"}," ENV_MAP, "reload"},
-	    {"\"reload\":{\"signal\":\"HUP\",\"pidfile\":\"/p\"}," ENV_MAP, "reload"},
-	    {"\"restart\":{\"unit\":\"a.service\",\"command\":[\"/bin/true\"]}," ENV_MAP, "restart"},
-	    {"\"restart\":{\"unit\":\"a@b.service\"},\"reload\":null," ENV_MAP, NULL},
+		{ ENV_MAP, NULL },
+		{ "\"map\":null", "map" },
+		{ "\"map\":{}", "map" },
+		{ "\"format\":\"raw\",\"map\":null", NULL },
+		{ "\"format\":\"raw\"," ENV_MAP, "map" },
+		{ "\"template\":\"x\"," ENV_MAP, "template" },
+		{ "\"map\":{\"A\":\"nonsense\"}", "map" },
+		{ "\"map\":{\"A\":\"{password:sql}\"}", "map" },
+		{ "\"map\":{\"A\":\"{password\"}", "map" },
+		{ "\"map\":{\"A\":\"}\"}", "map" },
+		{ "\"format\":\"env\",\"map\":{\"A-B\":\"password\"}", "map" },
+		{ "\"reload\":{\"unit\":\"x.service\"},\"restart\":{\"unit\":\"x.service\"}," ENV_MAP, "reload" },
+		{ "\"reload\":{}," ENV_MAP, "reload" },
+		{ "\"reload\":{\"unit\":\"--x.service\"}," ENV_MAP, "reload" },
+		{ "\"reload\":{\"signal\":\"HUP\",\"pidfile\":\"/p\"}," ENV_MAP, "reload" },
+		{ "\"restart\":{\"unit\":\"a.service\",\"command\":[\"/bin/true\"]}," ENV_MAP, "restart" },
+		{ "\"restart\":{\"unit\":\"a@b.service\"},\"reload\":null," ENV_MAP, NULL },
 	};
 	TEST("check names the parameter at fault");
 	for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
@@ -312,7 +316,7 @@ static void place_tests(void)
 
 	TEST("a change between reading and replacing is noticed");
 	struct file_place p;
-	struct file_owner keep = {-1, -1, -1};
+	struct file_owner keep = { -1, -1, -1 };
 	AUTO_BUF text = BUF_INIT(100);
 	buf_str(&text, "new");
 	CHECK(file_place_read(file, &p, &e) == KIND_OK && file_place_take(&p, &fd, &e) == KIND_OK);
@@ -408,24 +412,24 @@ static void tell_tests(void)
 	f = fopen(pidfile, "w");
 	CHECK(f && fprintf(f, "%d\n", (int)getpid()) > 0 && fclose(f) == 0);
 	snprintf(rest, sizeof rest, "\"reload\":{\"signal\":\"HUP\",\"pidfile\":\"%s\",\"exe\":\"%s\"}," ENV_MAP,
-		 pidfile, exe);
+	         pidfile, exe);
 	CHECK(act(rest, PUT, "r/distribute/1", v) == KIND_OK && hups == 1);
 
 	TEST("another program, a younger process, a dead one, no number: no signal, and the file stays");
 	unlink(file);
 	snprintf(rest, sizeof rest,
-		 "\"reload\":{\"signal\":\"HUP\",\"pidfile\":\"%s\",\"exe\":\"/bin/other\"}," ENV_MAP, pidfile);
+	         "\"reload\":{\"signal\":\"HUP\",\"pidfile\":\"%s\",\"exe\":\"/bin/other\"}," ENV_MAP, pidfile);
 	CHECK(act(rest, PUT, "r/distribute/1", v) == KIND_TEMPORARY && strstr(e.message, "declared program"));
 	snprintf(rest, sizeof rest, "\"reload\":{\"signal\":\"HUP\",\"pidfile\":\"%s\",\"exe\":\"%s\"}," ENV_MAP,
-		 pidfile, exe);
-	struct timespec old[2] = {{.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
+	         pidfile, exe);
+	struct timespec old[2] = { { .tv_sec = time(NULL) - 3600 }, { .tv_sec = time(NULL) - 3600 } };
 	CHECK(utimensat(AT_FDCWD, pidfile, old, 0) == 0);
 	CHECK(act(rest, PUT, "r/distribute/1", v) == KIND_TEMPORARY && strstr(e.message, "younger"));
 	pid_t child = fork();
 	if (child == 0)
 		_exit(0);
 	waitpid(child, NULL, 0);
-	const char *const bad[] = {"", "1\n", "-5\n", "12x\n", "99999999999\n"};
+	const char *const bad[] = { "", "1\n", "-5\n", "12x\n", "99999999999\n" };
 	for (size_t i = 0; i <= sizeof bad / sizeof *bad; i++) {
 		f = fopen(pidfile, "w");
 		CHECK(f && (i ? fputs(bad[i - 1], f) : fprintf(f, "%d\n", (int)child)) >= 0 && fclose(f) == 0);
@@ -468,7 +472,7 @@ static void plan_tests(void)
 	CHECK_STR(findings(ENV_MAP), "mode=info ");
 	CHECK_STR(findings("\"mode\":384,\"map\":{\"A\":\"password\"}"), "format=refuse ");
 	CHECK_STR(findings("\"mode\":384,\"group\":\"no-such-\",\"restart\":{\"command\":[\"/bin/true\"]}," ENV_MAP),
-		  "owner=refuse ");
+	          "owner=refuse ");
 	CHECK_STR(findings("\"mode\":384,\"reload\":{\"command\":[\"/nonexistent\"]}," ENV_MAP), "tell=refuse ");
 	unlink(file);
 	CHECK(symlink("/etc/passwd", file) == 0);

@@ -35,7 +35,7 @@ struct provider_session {
 static int opened; /* sessions that are open in this process */
 
 static enum kind_rc fake_open(const json_t *params, const struct fields *auth, const struct provider_call *call,
-			      struct provider_session **ret, struct err *e)
+                              struct provider_session **ret, struct err *e)
 {
 	const char *mode = json_str(params, "mode");
 	(void)call;
@@ -57,13 +57,13 @@ static void fake_close(struct provider_session *s)
 }
 
 static enum kind_rc fake_plan(struct provider_session *s, const struct provider_call *call, struct kind_facts *ret,
-			      provider_found *found, void *arg, struct err *e)
+                              provider_found *found, void *arg, struct err *e)
 {
-	struct provider_finding f = {.check = "x", .severity = KIND_OUTAGE};
+	struct provider_finding f = { .check = "x", .severity = KIND_OUTAGE };
 	(void)s;
 	(void)call;
 	(void)e;
-	*ret = (struct kind_facts){.slots = 2, .named = true, .put = KIND_OBSERVABLE, .usage = KIND_SAMPLED};
+	*ret = (struct kind_facts){ .slots = 2, .named = true, .put = KIND_OBSERVABLE, .usage = KIND_SAMPLED };
 	snprintf(f.message, sizeof f.message, "a\033[31mb");
 	snprintf(f.repair, sizeof f.repair, "one;\ntwo;\n");
 	found(arg, &f);
@@ -88,8 +88,8 @@ static void flood(void)
 }
 
 static enum kind_rc fake_put(struct provider_session *s, const struct provider_call *call,
-			     const struct provider_cred *n, const struct provider_cred *prev, struct provider_made *ret,
-			     struct err *e)
+                             const struct provider_cred *n, const struct provider_cred *prev, struct provider_made *ret,
+                             struct err *e)
 {
 	if (strcmp(s->mode, "hang") == 0)
 		pause();
@@ -101,10 +101,10 @@ static enum kind_rc fake_put(struct provider_session *s, const struct provider_c
 		flood();
 	if (strcmp(s->mode, "twice") == 0)
 		answer_raw("{\"id\":2,\"rc\":\"ok\",\"made\":{\"handle\":\"\",\"cursor\":\"\",\"receipt\":\"\","
-			   "\"value\":null}}\nx");
+		           "\"value\":null}}\nx");
 	if (strcmp(s->mode, "wrong-id") == 0)
 		answer_raw("{\"id\":1,\"rc\":\"ok\",\"made\":{\"handle\":\"\",\"cursor\":\"\",\"receipt\":\"\","
-			   "\"value\":null}}\n");
+		           "\"value\":null}}\n");
 	if (strcmp(s->mode, "no-made") == 0)
 		answer_raw("{\"id\":2,\"rc\":\"ok\"}\n");
 	if (strcmp(s->mode, "conflict") == 0) {
@@ -113,15 +113,15 @@ static enum kind_rc fake_put(struct provider_session *s, const struct provider_c
 	}
 	snprintf(ret->handle, sizeof ret->handle, "%s", n->handle);
 	snprintf(ret->receipt, sizeof ret->receipt, "%d opened=%d %s %s %u %s expect=%s fence=%s", ++s->puts, opened,
-		 call->tag, n->rotation, prev ? prev->n : 0, call->read ? "read" : "-", call->expect, call->fence);
+	         call->tag, n->rotation, prev ? prev->n : 0, call->read ? "read" : "-", call->expect, call->fence);
 	ret->value = fields_copy(n->value);
 	return KIND_OK;
 }
 
 /* What a process sees of itself. */
 static enum kind_rc fake_look(struct provider_session *s, const struct provider_call *call,
-			      const struct provider_cred *n, enum kind_seen *ret, struct provider_made *made,
-			      struct err *e)
+                              const struct provider_cred *n, enum kind_seen *ret, struct provider_made *made,
+                              struct err *e)
 {
 	extern char **environ;
 	char cloexec = fcntl(HELPER_LEASE, F_GETFD) & FD_CLOEXEC ? 'y' : 'n';
@@ -135,44 +135,44 @@ static enum kind_rc fake_look(struct provider_session *s, const struct provider_
 	getrlimit(RLIMIT_CORE, &core);
 	*ret = KIND_SUSPENDED;
 	snprintf(made->receipt, sizeof made->receipt, "env=%d lease=%c stray=%d dumpable=%d death=%d group=%d core=%d",
-		 environ[0] != NULL, cloexec, fcntl(5, F_GETFD) >= 0, prctl(PR_GET_DUMPABLE), death,
-		 getpgrp() == getpid(), (int)core.rlim_cur);
+	         environ[0] != NULL, cloexec, fcntl(5, F_GETFD) >= 0, prctl(PR_GET_DUMPABLE), death,
+	         getpgrp() == getpid(), (int)core.rlim_cur);
 	return KIND_OK;
 }
 
 static enum kind_rc fake_usage(struct provider_session *s, const struct provider_call *call,
-			       const struct provider_cred creds[], size_t n, const struct provider_filter *filter,
-			       struct provider_usage ret[], struct err *e)
+                               const struct provider_cred creds[], size_t n, const struct provider_filter *filter,
+                               struct provider_usage ret[], struct err *e)
 {
 	(void)s;
 	(void)call;
 	(void)e;
 	for (size_t i = 0; i < n; i++) {
-		ret[i] = (struct provider_usage){.sessions = creds[i].n, .last_ms = -1};
+		ret[i] = (struct provider_usage){ .sessions = creds[i].n, .last_ms = -1 };
 		snprintf(ret[i].detail, sizeof ret[i].detail, "%s", filter->client);
 	}
 	return KIND_OK;
 }
 
 static enum kind_rc fake_list(struct provider_session *s, const struct provider_call *call, provider_each *each,
-			      void *arg, struct err *e)
+                              void *arg, struct err *e)
 {
 	static char big[1001];
 	(void)call;
 	(void)e;
 	memset(big, 'h', sizeof big - 1);
 	for (int i = 0; i < (strcmp(s->mode, "huge") == 0 ? 5000 : 1); i++)
-		each(arg, &(struct provider_item){.handle = big,
-						  .created_ms = -1,
-						  .used_ms = -1,
-						  .sessions = 1,
-						  .can_login = -1,
-						  .has_value = -1});
+		each(arg, &(struct provider_item){ .handle = big,
+		                                   .created_ms = -1,
+		                                   .used_ms = -1,
+		                                   .sessions = 1,
+		                                   .can_login = -1,
+		                                   .has_value = -1 });
 	return KIND_OK;
 }
 
 static enum kind_rc fake_drop(struct provider_session *s, const struct provider_call *call,
-			      const struct provider_cred *n, struct err *e)
+                              const struct provider_cred *n, struct err *e)
 {
 	(void)s;
 	(void)call;
@@ -182,7 +182,7 @@ static enum kind_rc fake_drop(struct provider_session *s, const struct provider_
 }
 
 static enum kind_rc fake_probe(struct provider_session *s, const struct provider_call *call,
-			       const struct provider_cred *n, enum kind_login *ret, struct err *e)
+                               const struct provider_cred *n, enum kind_login *ret, struct err *e)
 {
 	(void)s;
 	(void)call;
@@ -193,16 +193,16 @@ static enum kind_rc fake_probe(struct provider_session *s, const struct provider
 
 extern const struct provider provider_postgres;
 const struct provider provider_postgres = {
-    .kind = {.name = "postgres", .roles = KIND_AUTHORITY},
-    .open = fake_open,
-    .close = fake_close,
-    .plan = fake_plan,
-    .put = fake_put,
-    .look = fake_look,
-    .drop = fake_drop,
-    .probe = fake_probe,
-    .list = fake_list,
-    .usage = fake_usage,
+	.kind = { .name = "postgres", .roles = KIND_AUTHORITY },
+	.open = fake_open,
+	.close = fake_close,
+	.plan = fake_plan,
+	.put = fake_put,
+	.look = fake_look,
+	.drop = fake_drop,
+	.probe = fake_probe,
+	.list = fake_list,
+	.usage = fake_usage,
 };
 
 static struct helper *h;
@@ -210,7 +210,7 @@ static struct helper_answer a;
 
 static void start(int lease)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	helper_end(h);
 	h = NULL;
 	CHECK(helper_start("postgres", lease, &h, &e));
@@ -221,7 +221,7 @@ static void call(const char *text, int64_t ms)
 	struct err e;
 	AUTO_JSON *j = json_parse(text, strlen(text), 8, "request", &e);
 	json_decref(a.body);
-	a = (struct helper_answer){0};
+	a = (struct helper_answer){ 0 };
 	CHECK(j != NULL);
 	helper_call(h, j, clock_boot() + ms, &a);
 }
@@ -305,7 +305,7 @@ static void process_tests(void)
 	call("{\"verb\":\"open\",\"params\":{\"mode\":\"good\"}}", 5000);
 	call(LOOK, 5000);
 	CHECK_STR(json_str(json_object_get(a.body, "made"), "receipt"),
-		  "env=0 lease=y stray=0 dumpable=0 death=9 group=1 core=0");
+	          "env=0 lease=y stray=0 dumpable=0 death=9 group=1 core=0");
 	CHECK_STR(json_str(a.body, "seen"), "suspended");
 	for (size_t i = 0; i < 4; i++)
 		close(stray[i]);
@@ -336,8 +336,8 @@ static void bad_tests(void)
 {
 	static const struct {
 		const char *mode, *why;
-	} bad[] = {{"die", "ended by itself"},    {"garbage", "malformed"},  {"flood", "more than it may"},
-		   {"twice", "more than it may"}, {"wrong-id", "malformed"}, {"no-made", "malformed"}};
+	} bad[] = { { "die", "ended by itself" },    { "garbage", "malformed" },  { "flood", "more than it may" },
+		    { "twice", "more than it may" }, { "wrong-id", "malformed" }, { "no-made", "malformed" } };
 
 	TEST("a helper that misbehaves is ended, and the answer is ambiguous");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -384,7 +384,7 @@ static void bad_tests(void)
 	TEST("an idle helper that ended is noticed");
 	open_as("good");
 	CHECK(write(helper_fd(h), "nonsense\n", 9) == 9);
-	struct pollfd p = {helper_fd(h), POLLIN, 0};
+	struct pollfd p = { helper_fd(h), POLLIN, 0 };
 	CHECK(poll(&p, 1, 5000) == 1 && !helper_receive(h, clock_boot(), &a) && !helper_alive(h));
 }
 
@@ -403,7 +403,7 @@ static void registry_tests(void)
 
 static void command_tests(void)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	static const char *const open = "{\"verb\":\"open\",\"params\":{\"command\":[\"/bin/sh\",\"-c\",\"%s\"]%s}}";
 	char text[512];
 	helper_end(h);
@@ -412,9 +412,9 @@ static void command_tests(void)
 
 	TEST("command: fields on standard input, exit codes");
 	snprintf(text, sizeof text, open,
-		 "read l; [ $l = '{\\\"secret\\\":\\\"a/b\\\",\\\"version\\\":8,\\\"fields\\\":"
-		 "{\\\"password\\\":\\\"x\\\"}}' ] && exit $ROTOR_VERSION",
-		 "");
+	         "read l; [ $l = '{\\\"secret\\\":\\\"a/b\\\",\\\"version\\\":8,\\\"fields\\\":"
+	         "{\\\"password\\\":\\\"x\\\"}}' ] && exit $ROTOR_VERSION",
+	         "");
 	call(text, 5000);
 	CHECK(a.rc == KIND_OK);
 	call("{\"verb\":\"put\",\"secret\":\"a/b\",\"n\":{\"n\":8,\"value\":{\"password\":\"x\"}}}", 5000);

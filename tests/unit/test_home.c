@@ -16,7 +16,7 @@ static struct err err;
 
 #define OK(call)                                                                                                       \
 	do {                                                                                                           \
-		err = (struct err){0};                                                                                 \
+		err = (struct err){ 0 };                                                                               \
 		if (!(call)) {                                                                                         \
 			test_bad_ = 1;                                                                                 \
 			printf("# %s:%d: %s: %s\n", __FILE__, __LINE__, #call, err.message);                           \
@@ -24,7 +24,7 @@ static struct err err;
 	} while (0)
 #define FAILS(call, want)                                                                                              \
 	do {                                                                                                           \
-		err = (struct err){0};                                                                                 \
+		err = (struct err){ 0 };                                                                               \
 		CHECK(!(call));                                                                                        \
 		if (err.code != (want)) {                                                                              \
 			test_bad_ = 1;                                                                                 \
@@ -56,13 +56,13 @@ static void fresh(void)
 static bool note(struct home *h, const char *act)
 {
 	return state_begin(h->state, &err) &&
-	       state_log(h->state, &(struct state_leaf){.act = act, .outcome = "done", .policy_max_age = -1}, &err) &&
+	       state_log(h->state, &(struct state_leaf){ .act = act, .outcome = "done", .policy_max_age = -1 }, &err) &&
 	       state_commit(h->state, &err);
 }
 
 static void log_more(int n)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	OK(home_open(dir, HOME_ROTATE, &h, &err));
 	for (int i = 0; h.state && i < n; i++)
 		OK(note(&h, "test"));
@@ -71,7 +71,7 @@ static void log_more(int n)
 
 static enum home_trust trust(enum home_need need, char warning[256])
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	OK(home_open(dir, need, &h, &err));
 	enum home_trust t = h.trust;
 	if (warning)
@@ -90,7 +90,7 @@ static unsigned mode_of(const char *name)
 
 static void test_init(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	TEST("a new home is its owner's alone and can be worked on");
 	fresh();
 	CHECK(mode_of(".") == 0700 && mode_of("keys") == 0700 && mode_of("state.db") == 0600 &&
@@ -153,7 +153,7 @@ static void test_half_made(void)
 
 static void test_restored(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	char warning[256];
 	TEST("a backup that was put back is not worked on until it is adopted");
 	fresh();
@@ -215,8 +215,8 @@ static void test_restored(void)
 static void test_derived(void)
 {
 	char warning[256];
-	static const char *const breaks[] = {"rm '%s/audit/checkpoint'", "echo nonsense > '%s/audit/checkpoint'",
-					     ": > '%s/audit/checkpoint'", "rm -r '%s/audit'", "rm '%s/audit/vkey'"};
+	static const char *const breaks[] = { "rm '%s/audit/checkpoint'", "echo nonsense > '%s/audit/checkpoint'",
+		                              ": > '%s/audit/checkpoint'", "rm -r '%s/audit'", "rm '%s/audit/vkey'" };
 	TEST("what is derived is made anew, with a word");
 	fresh();
 	for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
@@ -239,7 +239,7 @@ static void test_derived(void)
 
 static void set_meta(const char *key, const char *text)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	OK(home_open(dir, HOME_WRITE, &h, &err));
 	OK(state_begin(h.state, &err));
 	OK(state_meta_set(h.state, key, text, &err));
@@ -249,7 +249,7 @@ static void set_meta(const char *key, const char *text)
 
 static void test_place(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	TEST("a home from another machine is told, unless it may move");
 	fresh();
 	set_meta("machine", "ffffffffffffffffffffffffffffffff");
@@ -280,23 +280,24 @@ static void test_place(void)
 
 static void test_refusals(void)
 {
-	struct home h = {0};
+	struct home h = { 0 };
 	static const struct {
 		const char *what, *breaks;
 	} bad[] = {
-	    {"a home that others can write is refused", "chmod 770 '%s'"},
-	    {"keys that others can write are refused", "chmod 770 '%s/keys'"},
-	    {"a log key that others can read is refused", "chmod 640 '%s/keys/log.key'"},
-	    {"a missing log key is refused", "rm '%s/keys/log.key'"},
-	    {"a cut log key is refused", "truncate -s 40 '%s/keys/log.key'"},
-	    {"another fingerprint key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/find.fp'"},
-	    {"another log key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/log.key'"},
-	    {"a missing lock is refused", "rm '%s/lock'"},
-	    {"a link in place of the lock is refused", "cd '%s' && mv lock ../away && ln -s ../away lock"},
-	    {"a link in place of the state is refused",
-	     "cd '%s' && mv state.db ../state.db && ln -s ../state.db state.db"},
-	    {"a link in place of the keys is refused", "cd '%s' && mv keys ../keys && ln -s ../keys keys"},
-	    {"a link in place of a key is refused", "cd '%s' && mv keys/log.key k && ln -s ../k keys/log.key"},
+		{ "a home that others can write is refused", "chmod 770 '%s'" },
+		{ "keys that others can write are refused", "chmod 770 '%s/keys'" },
+		{ "a log key that others can read is refused", "chmod 640 '%s/keys/log.key'" },
+		{ "a missing log key is refused", "rm '%s/keys/log.key'" },
+		{ "a cut log key is refused", "truncate -s 40 '%s/keys/log.key'" },
+		{ "another fingerprint key is refused",
+		  "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/find.fp'" },
+		{ "another log key is refused", "(head -c 64 /dev/zero | tr '\\0' a; echo) > '%s/keys/log.key'" },
+		{ "a missing lock is refused", "rm '%s/lock'" },
+		{ "a link in place of the lock is refused", "cd '%s' && mv lock ../away && ln -s ../away lock" },
+		{ "a link in place of the state is refused",
+		  "cd '%s' && mv state.db ../state.db && ln -s ../state.db state.db" },
+		{ "a link in place of the keys is refused", "cd '%s' && mv keys ../keys && ln -s ../keys keys" },
+		{ "a link in place of a key is refused", "cd '%s' && mv keys/log.key k && ln -s ../k keys/log.key" },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		TEST(bad[i].what);

@@ -41,7 +41,8 @@ static const char *piped(const char *input, size_t len, const char *field)
 	waitpid(writer, NULL, 0);
 	for (size_t i = 0; i < fields_count(f); i++) {
 		size_t at = strlen(text);
-		snprintf(text + at, sizeof text - at, "%s=%s;", fields_name(f, i), fields_get(f, fields_name(f, i), NULL));
+		snprintf(text + at, sizeof text - at, "%s=%s;", fields_name(f, i),
+		         fields_get(f, fields_name(f, i), NULL));
 	}
 	fields_free(f);
 	return text;

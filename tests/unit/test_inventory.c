@@ -21,14 +21,23 @@ static const struct schema_key place_keys[] = {
 };
 static const struct schema_key no_keys[] = { { 0 } };
 
-static const struct kind db = { .name = "db", .summary = "a database", .roles = KIND_AUTHORITY,
-	.secret_type = "password", .overlap = "-", .evidence = "-", .params = place_keys, .example = "" };
-static const struct kind shelf = { .name = "shelf", .summary = "a store", .roles = KIND_STORE, .params = place_keys,
-	.example = "" };
-static const struct kind app = { .name = "app", .summary = "a consumer", .roles = KIND_CONSUMER, .params = place_keys,
-	.example = "" };
-static const struct kind pull = { .name = "pull", .summary = "fetches", .roles = KIND_CONSUMER, .params = no_keys,
-	.example = "" };
+static const struct kind db = { .name = "db",
+	                        .summary = "a database",
+	                        .roles = KIND_AUTHORITY,
+	                        .secret_type = "password",
+	                        .overlap = "-",
+	                        .evidence = "-",
+	                        .params = place_keys,
+	                        .example = "" };
+static const struct kind shelf = {
+	.name = "shelf", .summary = "a store", .roles = KIND_STORE, .params = place_keys, .example = ""
+};
+static const struct kind app = {
+	.name = "app", .summary = "a consumer", .roles = KIND_CONSUMER, .params = place_keys, .example = ""
+};
+static const struct kind pull = {
+	.name = "pull", .summary = "fetches", .roles = KIND_CONSUMER, .params = no_keys, .example = ""
+};
 static const struct kind *const kinds[] = { &db, &shelf, &app, &pull };
 
 static char dir[] = "/tmp/rotor-inventory-XXXXXX";
@@ -74,7 +83,8 @@ static const char *changes(const json_t *doc)
 		const char *what = json_str(c, "change");
 		size_t len = strlen(text);
 		if (strcmp(what, "unchanged") != 0)
-			snprintf(text + len, sizeof text - len, "%s%s %s", len ? ", " : "", what, json_str(c, "secret"));
+			snprintf(text + len, sizeof text - len, "%s%s %s", len ? ", " : "", what,
+			         json_str(c, "secret"));
 	}
 	return text;
 }
@@ -133,7 +143,9 @@ static void give_version(const char *id, uint32_t n, enum state_vstate state, co
 	struct state_secret s = { 0 };
 	bool found = false;
 	struct fields *f = fields_new();
-	struct state_version v = { .n = n, .state = state, .issued_at = rotated_at, .expires_at = -1, .revoked_at = -1 };
+	struct state_version v = {
+		.n = n, .state = state, .issued_at = rotated_at, .expires_at = -1, .revoked_at = -1
+	};
 	snprintf(v.rotation, sizeof v.rotation, "%s", rotation);
 	snprintf(v.handle, sizeof v.handle, "role_%u", n);
 	bool ok = state_begin(home.state, &e) && state_secret_get(home.state, id, &s, &found, &e) && found &&
@@ -157,9 +169,20 @@ static void give_rotation(const char *id, const char *rotation, int64_t ended)
 	bool found = false;
 	bool ok = state_begin(home.state, &e) && state_secret_get(home.state, id, &s, &found, &e) && found;
 	AUTO_FREE char *plan = mem_printf("{\"decl\":%s}", ok ? s.decl : "{}");
-	struct state_rotation r = { .row = s.row, .secret = s.id, .state = (char *)(ended < 0 ? "waiting" : "done"),
-		.reason = (char *)"manual", .actor = (char *)"me", .version = 1, .started = 1, .ended = ended, .next_at = -1,
-		.until = -1, .runbook = 1, .plan = plan, .digest = (char *)"", .body = (char *)"{}" };
+	struct state_rotation r = { .row = s.row,
+		                    .secret = s.id,
+		                    .state = (char *)(ended < 0 ? "waiting" : "done"),
+		                    .reason = (char *)"manual",
+		                    .actor = (char *)"me",
+		                    .version = 1,
+		                    .started = 1,
+		                    .ended = ended,
+		                    .next_at = -1,
+		                    .until = -1,
+		                    .runbook = 1,
+		                    .plan = plan,
+		                    .digest = (char *)"",
+		                    .body = (char *)"{}" };
 	memcpy(r.id, rotation, ULID_SIZE);
 	ok = ok && state_rotation_put(home.state, &r, &e) && state_commit(home.state, &e);
 	state_secret_clear(&s);
@@ -200,7 +223,8 @@ static size_t leaves(const char *act, const char *secret, const char *reason)
 }
 
 #define HEAD "rotor: 1\nsecrets:\n"
-#define A(at) "  prod/a:\n    owner: team-a\n    risk: high\n    labels: {app: orders, env: prod}\n" \
+#define A(at)                                                                                                          \
+	"  prod/a:\n    owner: team-a\n    risk: high\n    labels: {app: orders, env: prod}\n"                         \
 	"    authority: {provider: db, at: " at "}\n"
 #define B "  prod/b:\n    owner: team-b\n    labels: {app: orders, env: test}\n    authority: {provider: db, at: two}\n"
 #define APP "    consumers: [{provider: app, at: x}]\n"
@@ -326,7 +350,8 @@ static void test_next(void)
 	CHECK_STR(json_str(change(doc, 1), "next"), "rotor push prod/b");
 	json_decref(doc);
 	TEST("a new interval counts from the last rotation");
-	CHECK(apply("1.yaml", HEAD A("elsewhere") B "    policy: {rotate_every: 7d}\n" APP C, false, false, &doc, &e) == 0);
+	CHECK(apply("1.yaml", HEAD A("elsewhere") B "    policy: {rotate_every: 7d}\n" APP C, false, false, &doc, &e) ==
+	      0);
 	struct state_secret s = { 0 };
 	bool found = false;
 	CHECK(state_secret_get(home.state, "prod/b", &s, &found, &e) && found);
@@ -402,7 +427,8 @@ static void test_forget(void)
 	CHECK(inventory_forget(&home, "prod/b", "gone", &e) == ERR_REFUSED && exists("prod/b"));
 	CHECK(strstr(e.message, "kept only here"));
 	json_t *doc;
-	CHECK(apply("2.yaml", HEAD MOVED "    consumers: [{provider: pull, cache_ttl: 1m}]\n", false, false, &doc, &e) == 0);
+	CHECK(apply("2.yaml", HEAD MOVED "    consumers: [{provider: pull, cache_ttl: 1m}]\n", false, false, &doc,
+	            &e) == 0);
 	json_decref(doc);
 	CHECK(inventory_forget(&home, "prod/b", "gone", &e) == ERR_REFUSED);
 	CHECK(apply("2.yaml", HEAD MOVED "    stores: [{provider: shelf, at: x}]\n", false, false, &doc, &e) == 0);
@@ -514,7 +540,8 @@ int main(void)
 	if (!mkdtemp(dir))
 		return 99;
 	AUTO_FREE char *path = file("home");
-	if (!arena_init(&e) || !home_init(path, "rotor.test/inventory", &e) || !home_open(path, HOME_WRITE, &home, &e)) {
+	if (!arena_init(&e) || !home_init(path, "rotor.test/inventory", &e) ||
+	    !home_open(path, HOME_WRITE, &home, &e)) {
 		printf("Bail out! %s\n", e.message);
 		return 99;
 	}

@@ -52,7 +52,7 @@ static void make(const char *name, mode_t mode)
 static struct lock *open_lock(void)
 {
 	struct lock *l = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	if (!lock_open(path, &l, &e)) {
 		printf("Bail out! %s\n", e.message);
 		exit(1);
@@ -65,7 +65,7 @@ static struct lock *open_lock(void)
 static void test_open(void)
 {
 	struct lock *l = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	TEST("a lock file must be there, regular, and nobody else's to write");
 	snprintf(path, sizeof path, "%s/none", dir);
 	CHECK(!lock_open(path, &l, &e) && e.code == ERR_FAILED && !l);
@@ -102,8 +102,8 @@ static void test_open(void)
 static void test_lease(void)
 {
 	struct lock *a = open_lock(), *b = open_lock();
-	struct lock_holder h = {0};
-	struct err e = {0};
+	struct lock_holder h = { 0 };
+	struct err e = { 0 };
 	int first = -1, second = -1, other = -1;
 	int64_t before = clock_wall();
 	TEST("one lease per row, and the holder is told");
@@ -145,8 +145,8 @@ static void test_lease(void)
 static void test_lease_in_child(void)
 {
 	struct lock *l = open_lock();
-	struct lock_holder h = {0};
-	struct err e = {0};
+	struct lock_holder h = { 0 };
+	struct err e = { 0 };
 	int fd = -1, again = -1, hold[2], ready[2], status = 0;
 	char byte;
 	TEST("a lease lives in a child that has it after the parent closed it");
@@ -210,8 +210,8 @@ static void forge(int64_t row, const char *text)
 static void test_record(void)
 {
 	struct lock *l = open_lock();
-	struct lock_holder h = {0};
-	struct err e = {0};
+	struct lock_holder h = { 0 };
+	struct err e = { 0 };
 	char text[128];
 	int fd = -1;
 	TEST("another start time, another boot and nonsense are nobody alive");
@@ -228,7 +228,9 @@ static void test_record(void)
 	boot[0] = boot[0] == 'a' ? 'b' : 'a';
 	CHECK(pwrite(fd, text, sizeof text, RECORD_OF(5)) == (ssize_t)sizeof text);
 	CHECK(lock_lease_holder(l, 5, &h) && !h.alive && h.pid == getpid());
-	static const char *const bad[] = {"", "x", "0 0 b R 5", "-4 0 b R 5", "12", "99999999999999999999", "1 2 3 4"};
+	static const char *const bad[] = {
+		"", "x", "0 0 b R 5", "-4 0 b R 5", "12", "99999999999999999999", "1 2 3 4"
+	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		forge(5, bad[i]);
 		CHECK(lock_lease_holder(l, 5, &h) && !h.alive && !h.rotation[0]);
@@ -246,7 +248,7 @@ static void test_record(void)
 static void test_turn(void)
 {
 	struct lock *a = open_lock(), *b = open_lock();
-	struct err e = {0};
+	struct err e = { 0 };
 	char want[64];
 	TEST("the turn is waited for until the time is over, and the holder is named");
 	CHECK(lock_turn(a, 0, &e));
@@ -275,7 +277,7 @@ static void test_turn(void)
 	CHECK(lock_turn(a, 0, &e));
 	pid_t pid = fork();
 	if (pid == 0) {
-		struct sigaction none = {.sa_handler = SIG_IGN};
+		struct sigaction none = { .sa_handler = SIG_IGN };
 		sigaction(SIGUSR1, &none, NULL);
 		_exit(lock_turn(b, WAIT_MS, &e) ? 0 : 1);
 	}
@@ -285,8 +287,8 @@ static void test_turn(void)
 	int status = 0;
 	CHECK(waitpid(pid, &status, WNOHANG) == 0);
 	lock_turn_end(a);
-	CHECK(
-	    !lock_turn(a, 0, &e)); /* one that asks again at once stands behind it, also while it is still waking up */
+	CHECK(!lock_turn(a, 0,
+	                 &e)); /* one that asks again at once stands behind it, also while it is still waking up */
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 	/* the child shared the description of `b`, so the turn is still there until it is closed here */
 	CHECK(!lock_turn(a, 0, &e));
@@ -350,7 +352,7 @@ static void test_crowd(void)
 
 static void clean(void)
 {
-	static const char *const names[] = {"group", "others", "readable", "link", "fifo", "lock", "counter"};
+	static const char *const names[] = { "group", "others", "readable", "link", "fifo", "lock", "counter" };
 	char name[160];
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		snprintf(name, sizeof name, "%s/%s", dir, names[i]);

@@ -40,8 +40,21 @@ static void durations(void)
 	CHECK(duration("30d") == 2592000000);
 	CHECK(duration("4w") == 2419200000);
 	CHECK(duration("0s") == 0);
-	static const char *const bad[] = { "", "5", "s", "-5s", "+5s", "5 s", " 5s", "5s ", "1.5h", "1h30m", "5S", "5y", "0x5s",
-		"99999999999999999999s", "9223372036854775807w" };
+	static const char *const bad[] = { "",
+		                           "5",
+		                           "s",
+		                           "-5s",
+		                           "+5s",
+		                           "5 s",
+		                           " 5s",
+		                           "5s ",
+		                           "1.5h",
+		                           "1h30m",
+		                           "5S",
+		                           "5y",
+		                           "0x5s",
+		                           "99999999999999999999s",
+		                           "9223372036854775807w" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		CHECK(duration(bad[i]) == -1);
 
@@ -57,18 +70,37 @@ static void durations(void)
 static void windows(void)
 {
 	TEST("windows that are none");
-	static const char *const bad[] = { "", "Mon", "Mon ", "mon 09:00-17:00", "Mon-Fri 09:00", "Mon-Fri 9:00-17:00", "Mon- 09:00-17:00",
-		"Mon, 09:00-17:00", "Mon 09:00-24:01", "Mon 24:00-25:00", "Mon 09:60-10:00", "Mon 09:00-09:00", "Mon 09:00-17:00 ",
-		"Mon 09:00-17:00 Mars/Base", "Mon 09:00-17:00 ../../etc/passwd", "Mon 09:00-17:00 /etc/localtime", "Mon 09:00-17:00 Europe",
-		"Mon 09:00-17:00 Europe//Berlin", "Mon 09:00-17:00 tzdata.zi", "Mon 09:00-17:00 zone1970.tab", "Mon  09:00-17:00",
-		"Mon 09:00-17:00 UTC extra", "Mon 24:00-10:00" };
+	static const char *const bad[] = { "",
+		                           "Mon",
+		                           "Mon ",
+		                           "mon 09:00-17:00",
+		                           "Mon-Fri 09:00",
+		                           "Mon-Fri 9:00-17:00",
+		                           "Mon- 09:00-17:00",
+		                           "Mon, 09:00-17:00",
+		                           "Mon 09:00-24:01",
+		                           "Mon 24:00-25:00",
+		                           "Mon 09:60-10:00",
+		                           "Mon 09:00-09:00",
+		                           "Mon 09:00-17:00 ",
+		                           "Mon 09:00-17:00 Mars/Base",
+		                           "Mon 09:00-17:00 ../../etc/passwd",
+		                           "Mon 09:00-17:00 /etc/localtime",
+		                           "Mon 09:00-17:00 Europe",
+		                           "Mon 09:00-17:00 Europe//Berlin",
+		                           "Mon 09:00-17:00 tzdata.zi",
+		                           "Mon 09:00-17:00 zone1970.tab",
+		                           "Mon  09:00-17:00",
+		                           "Mon 09:00-17:00 UTC extra",
+		                           "Mon 24:00-10:00" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		CHECK(!window_ok(bad[i]));
 		if (window_ok(bad[i]))
 			printf("# '%s' passed\n", bad[i]);
 	}
 	struct err e;
-	CHECK(!policy_window_check("Mon 09:00-17:00 Mars/Base", &e) && e.code == ERR_USAGE && !strstr(e.hint, "tzdata"));
+	CHECK(!policy_window_check("Mon 09:00-17:00 Mars/Base", &e) && e.code == ERR_USAGE &&
+	      !strstr(e.hint, "tzdata"));
 
 	TEST("windows in UTC"); /* 2026-11-21 is a Saturday */
 	CHECK_STR(next("Mon-Fri 09:00-17:00", "2026-11-20T10:20:30.125Z"), "2026-11-20T10:20:30.125Z");

@@ -18,7 +18,7 @@ static void url_good(void)
 	struct postgres_url u;
 	TEST("urls: all parts");
 	CHECK(postgres_url_parse("postgresql://ro%20tor@db.example:6432/or%2Fders?sslmode=require&connect_timeout=7",
-				 &u, &err));
+	                         &u, &err));
 	CHECK_STR(u.host, "db.example");
 	CHECK_STR(u.port, "6432");
 	CHECK_STR(u.user, "ro tor");
@@ -28,16 +28,16 @@ static void url_good(void)
 
 	TEST("urls: TLS is verified off loopback unless said otherwise");
 	static const char *const modes[][2] = {
-	    {"postgresql://h/d", "verify-full"},
-	    {"postgres://127.0.0.1/d", "prefer"},
-	    {"postgresql://[::1]:5433/d", "prefer"},
-	    {"postgresql://[fe80::1]/d", "verify-full"},
-	    {"postgresql:///orders", "disable"},
-	    {"postgresql:///orders?host=/run/pg", "disable"},
-	    {"postgresql://localhost", "prefer"},
-	    {"postgresql://localhost.example.org", "verify-full"},
-	    {"postgresql://%2Frun%2Fpg/orders", "disable"},
-	    {"postgresql://h?sslmode=verify-ca", "verify-ca"},
+		{ "postgresql://h/d", "verify-full" },
+		{ "postgres://127.0.0.1/d", "prefer" },
+		{ "postgresql://[::1]:5433/d", "prefer" },
+		{ "postgresql://[fe80::1]/d", "verify-full" },
+		{ "postgresql:///orders", "disable" },
+		{ "postgresql:///orders?host=/run/pg", "disable" },
+		{ "postgresql://localhost", "prefer" },
+		{ "postgresql://localhost.example.org", "verify-full" },
+		{ "postgresql://%2Frun%2Fpg/orders", "disable" },
+		{ "postgresql://h?sslmode=verify-ca", "verify-ca" },
 	};
 	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
 		CHECK(postgres_url_parse(modes[i][0], &u, &err));
@@ -53,40 +53,40 @@ static void url_bad(void)
 {
 	struct postgres_url u;
 	static const char *const bad[] = {
-	    "",
-	    "mysql://h/d",
-	    "postgresql:/h",
-	    "postgresql://h:0/d",
-	    "postgresql://h:65536/d",
-	    "postgresql://h:54x/d",
-	    "postgresql://h1,h2/d",
-	    "postgresql://h/d?host=a,b",
-	    "postgresql://h/d?sslmode=none",
-	    "postgresql://h/d?sslmode=",
-	    "postgresql://h/d?options=-c%20x",
-	    "postgresql://h/d?service=x",
-	    "postgresql://h/d?passfile=/x",
-	    "postgresql://h/d?",
-	    "postgresql://h/d?hostaddr=1.2.3.4",
-	    "postgresql://h/d?user=a&user=b",
-	    "postgresql://a@h/d?user=b",
-	    "postgresql://h/d%0a",
-	    "postgresql://h/d%0",
-	    "postgresql://h/d%",
-	    "postgresql://h/d%zz",
-	    "postgresql://h/d%00",
-	    "postgresql://h/d#x",
-	    "postgresql://h/d?connect_timeout=0",
-	    "postgresql://h/d?connect_timeout=601",
-	    "postgresql://h/d?connect_timeout=9x",
-	    "postgresql://h/d?sslrootcert=ca.pem",
-	    "postgresql://h/d?sslcert=/c",
-	    "postgresql://[::1/d",
-	    "postgresql://[::1]x:1/d",
-	    "postgresql://-h/d",
-	    "postgresql://h h/d",
-	    "postgresql://h/d?port=1&port=2",
-	    "postgresql://h\n/d",
+		"",
+		"mysql://h/d",
+		"postgresql:/h",
+		"postgresql://h:0/d",
+		"postgresql://h:65536/d",
+		"postgresql://h:54x/d",
+		"postgresql://h1,h2/d",
+		"postgresql://h/d?host=a,b",
+		"postgresql://h/d?sslmode=none",
+		"postgresql://h/d?sslmode=",
+		"postgresql://h/d?options=-c%20x",
+		"postgresql://h/d?service=x",
+		"postgresql://h/d?passfile=/x",
+		"postgresql://h/d?",
+		"postgresql://h/d?hostaddr=1.2.3.4",
+		"postgresql://h/d?user=a&user=b",
+		"postgresql://a@h/d?user=b",
+		"postgresql://h/d%0a",
+		"postgresql://h/d%0",
+		"postgresql://h/d%",
+		"postgresql://h/d%zz",
+		"postgresql://h/d%00",
+		"postgresql://h/d#x",
+		"postgresql://h/d?connect_timeout=0",
+		"postgresql://h/d?connect_timeout=601",
+		"postgresql://h/d?connect_timeout=9x",
+		"postgresql://h/d?sslrootcert=ca.pem",
+		"postgresql://h/d?sslcert=/c",
+		"postgresql://[::1/d",
+		"postgresql://[::1]x:1/d",
+		"postgresql://-h/d",
+		"postgresql://h h/d",
+		"postgresql://h/d?port=1&port=2",
+		"postgresql://h\n/d",
 	};
 	TEST("urls: what is not understood is refused");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -96,9 +96,9 @@ static void url_bad(void)
 			printf("# accepted: %s\n", bad[i]);
 	}
 	static const char *const secret[] = {
-	    "postgresql://u:canary@h/d",   "postgresql://u:can@ary@h/d",         "postgresql://u:canary/x@h/d",
-	    "postgresql://u:canary?x@h/d", "postgresql://u@h/d?password=canary", "postgresql://:canary@h/d",
-	    "postgresql://u:canary",       "postgresql://h/d?canary=1",          "postgresql://u/canary@h/d",
+		"postgresql://u:canary@h/d",   "postgresql://u:can@ary@h/d",         "postgresql://u:canary/x@h/d",
+		"postgresql://u:canary?x@h/d", "postgresql://u@h/d?password=canary", "postgresql://:canary@h/d",
+		"postgresql://u:canary",       "postgresql://h/d?canary=1",          "postgresql://u/canary@h/d",
 	};
 	TEST("urls: a password is refused, and never shown");
 	for (size_t i = 0; i < sizeof secret / sizeof *secret; i++) {
@@ -126,19 +126,19 @@ static void marks(void)
 
 	TEST("marks: anything that is not exactly one of ours is strange");
 	static const char *const strange[] = {
-	    LINE "\n" LINE,
-	    "rotor: x\n" LINE,
-	    LINE "\nrotor:",
-	    LINE " ",
-	    "rotor:  home=01HOME version=7 rotation=01ROT state=held",
-	    "rotor: home=01HOME version=07 rotation=01ROT state=held",
-	    "rotor: home=01HOME version=4294967296 rotation=01ROT state=held",
-	    "rotor: home=01HOME version=-1 rotation=01ROT state=held",
-	    "rotor: home=01HOME version=7 rotation=01ROT state=hel",
-	    "rotor: home= version=7 rotation=01ROT state=held",
-	    "rotor: home=01HOME version=7 rotation=01ROT",
-	    "rotor:" LINE,
-	    "rotor: home=01HO\xc3\xa4ME version=7 rotation=01ROT state=held",
+		LINE "\n" LINE,
+		"rotor: x\n" LINE,
+		LINE "\nrotor:",
+		LINE " ",
+		"rotor:  home=01HOME version=7 rotation=01ROT state=held",
+		"rotor: home=01HOME version=07 rotation=01ROT state=held",
+		"rotor: home=01HOME version=4294967296 rotation=01ROT state=held",
+		"rotor: home=01HOME version=-1 rotation=01ROT state=held",
+		"rotor: home=01HOME version=7 rotation=01ROT state=hel",
+		"rotor: home= version=7 rotation=01ROT state=held",
+		"rotor: home=01HOME version=7 rotation=01ROT",
+		"rotor:" LINE,
+		"rotor: home=01HO\xc3\xa4ME version=7 rotation=01ROT state=held",
 	};
 	for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
 		postgres_mark_find(strange[i], &m);
@@ -154,13 +154,13 @@ static void marks(void)
 
 	TEST("marks: put in place of any other, the rest stays");
 	static const char *const puts[][2] = {
-	    {NULL, LINE},
-	    {"", LINE},
-	    {"people", "people\n" LINE},
-	    {"people\n", "people\n" LINE},
-	    {"a\n\nb\n" LINE, "a\n\nb\n" LINE},
-	    {"rotor: old\na\nrotor: older", "a\n" LINE},
-	    {"\n", "\n" LINE},
+		{ NULL, LINE },
+		{ "", LINE },
+		{ "people", "people\n" LINE },
+		{ "people\n", "people\n" LINE },
+		{ "a\n\nb\n" LINE, "a\n\nb\n" LINE },
+		{ "rotor: old\na\nrotor: older", "a\n" LINE },
+		{ "\n", "\n" LINE },
 	};
 	CHECK(postgres_mark_make("01HOME", 7, "01ROT", true, &m));
 	for (size_t i = 0; i < sizeof puts / sizeof *puts; i++) {
@@ -179,22 +179,22 @@ static void marks(void)
 static void verifiers(void)
 {
 	static const char *const bad[] = {
-	    "",
-	    "a password",
-	    "md5d41d8cd98f00b204e9800998ecf8427e",
-	    "SCRAM-SHA-256$4096:" SALT "$" KEY,
-	    "SCRAM-SHA-256$4096:" SALT "$" KEY ":",
-	    "SCRAM-SHA-256$" SALT "$" KEY ":" KEY,
-	    "SCRAM-SHA-256$96:" SALT "$" KEY ":" KEY,
-	    "SCRAM-SHA-256$04096:" SALT "$" KEY ":" KEY,
-	    "SCRAM-SHA-256$4096:$" KEY ":" KEY,
-	    "SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "x",
-	    "SCRAM-SHA-256$4096:" SALT "$" SALT ":" KEY,
-	    "SCRAM-SHA-256$4096:" SALT "$" KEY ":" SALT,
-	    "SCRAM-SHA-256$4096:7r\"v69==$" KEY ":" KEY,
-	    "scram-sha-256$4096:" SALT "$" KEY ":" KEY,
-	    " SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY,
-	    "SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "\n",
+		"",
+		"a password",
+		"md5d41d8cd98f00b204e9800998ecf8427e",
+		"SCRAM-SHA-256$4096:" SALT "$" KEY,
+		"SCRAM-SHA-256$4096:" SALT "$" KEY ":",
+		"SCRAM-SHA-256$" SALT "$" KEY ":" KEY,
+		"SCRAM-SHA-256$96:" SALT "$" KEY ":" KEY,
+		"SCRAM-SHA-256$04096:" SALT "$" KEY ":" KEY,
+		"SCRAM-SHA-256$4096:$" KEY ":" KEY,
+		"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "x",
+		"SCRAM-SHA-256$4096:" SALT "$" SALT ":" KEY,
+		"SCRAM-SHA-256$4096:" SALT "$" KEY ":" SALT,
+		"SCRAM-SHA-256$4096:7r\"v69==$" KEY ":" KEY,
+		"scram-sha-256$4096:" SALT "$" KEY ":" KEY,
+		" SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY,
+		"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "\n",
 	};
 	TEST("verifiers: only the exact form");
 	CHECK(postgres_verifier_ok("SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY));
@@ -208,18 +208,19 @@ static void params(void)
 	static const struct {
 		const char *json, *key; /* NULL: good */
 	} all[] = {
-	    {"{\"url\":\"postgresql:///o\",\"users\":[\"a\",\"b\"],\"endpoints\":null}", NULL},
-	    {"{\"url\":\"postgresql:///o\",\"users\":[\"a\"],\"endpoints\":[\"postgresql://x/o\"]}", NULL},
-	    {"{\"url\":\"postgresql:///o\",\"users\":[\"a\",\"a\"]}", "users"},
-	    {"{\"url\":\"postgresql:///o\",\"users\":[]}", "users"},
-	    {"{\"url\":\"postgresql:///o\",\"users\":[\"a\",\"b\",\"c\"]}", "users"},
-	    {"{\"url\":\"postgresql:///o\",\"users\":[\"pg_monitor\"]}", "users"},
-	    {"{\"url\":\"postgresql:///o\",\"users\":[\"a\\nb\"]}", "users"},
-	    {"{\"url\":\"postgresql:///"
-	     "o\",\"users\":[\"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg\"]}",
-	     "users"},
-	    {"{\"url\":\"postgresql://u:p@h/o\",\"users\":[\"a\"]}", "url"},
-	    {"{\"url\":\"postgresql://h/o\",\"users\":[\"a\"],\"endpoints\":[\"postgresql://u:p@h/o\"]}", "endpoints"},
+		{ "{\"url\":\"postgresql:///o\",\"users\":[\"a\",\"b\"],\"endpoints\":null}", NULL },
+		{ "{\"url\":\"postgresql:///o\",\"users\":[\"a\"],\"endpoints\":[\"postgresql://x/o\"]}", NULL },
+		{ "{\"url\":\"postgresql:///o\",\"users\":[\"a\",\"a\"]}", "users" },
+		{ "{\"url\":\"postgresql:///o\",\"users\":[]}", "users" },
+		{ "{\"url\":\"postgresql:///o\",\"users\":[\"a\",\"b\",\"c\"]}", "users" },
+		{ "{\"url\":\"postgresql:///o\",\"users\":[\"pg_monitor\"]}", "users" },
+		{ "{\"url\":\"postgresql:///o\",\"users\":[\"a\\nb\"]}", "users" },
+		{ "{\"url\":\"postgresql:///"
+		  "o\",\"users\":[\"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg\"]}",
+		  "users" },
+		{ "{\"url\":\"postgresql://u:p@h/o\",\"users\":[\"a\"]}", "url" },
+		{ "{\"url\":\"postgresql://h/o\",\"users\":[\"a\"],\"endpoints\":[\"postgresql://u:p@h/o\"]}",
+		  "endpoints" },
 	};
 	TEST("parameters: check names the one at fault");
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -259,7 +260,7 @@ static int fake_send(PGconn *c, const char *sql)
 	return sql != NULL;
 }
 static int fake_send_params(PGconn *c, const char *sql, int n, const Oid *types, const char *const *values,
-			    const int *lengths, const int *formats, int format)
+                            const int *lengths, const int *formats, int format)
 {
 	(void)n, (void)types, (void)values, (void)lengths, (void)formats, (void)format;
 	return fake_send(c, sql);
@@ -325,24 +326,24 @@ static int fake_library(void)
 	return library;
 }
 
-static const struct pq fake = {.PQstatus = fake_status,
-			       .PQsendQuery = fake_send,
-			       .PQsendQueryParams = fake_send_params,
-			       .PQisBusy = fake_zero,
-			       .PQgetResult = fake_get,
-			       .PQresultStatus = fake_result,
-			       .PQntuples = fake_rows,
-			       .PQnfields = fake_columns,
-			       .PQgetvalue = fake_value,
-			       .PQgetisnull = fake_null,
-			       .PQresultErrorField = fake_field,
-			       .PQclear = fake_clear,
-			       .PQfinish = fake_finish,
-			       .PQescapeLiteral = fake_quote,
-			       .PQescapeIdentifier = fake_quote,
-			       .PQfreemem = free,
-			       .PQserverVersion = fake_version,
-			       .PQlibVersion = fake_library};
+static const struct pq fake = { .PQstatus = fake_status,
+	                        .PQsendQuery = fake_send,
+	                        .PQsendQueryParams = fake_send_params,
+	                        .PQisBusy = fake_zero,
+	                        .PQgetResult = fake_get,
+	                        .PQresultStatus = fake_result,
+	                        .PQntuples = fake_rows,
+	                        .PQnfields = fake_columns,
+	                        .PQgetvalue = fake_value,
+	                        .PQgetisnull = fake_null,
+	                        .PQresultErrorField = fake_field,
+	                        .PQclear = fake_clear,
+	                        .PQfinish = fake_finish,
+	                        .PQescapeLiteral = fake_quote,
+	                        .PQescapeIdentifier = fake_quote,
+	                        .PQfreemem = free,
+	                        .PQserverVersion = fake_version,
+	                        .PQlibVersion = fake_library };
 
 static unsigned listed, found, clear;
 
@@ -364,9 +365,9 @@ enum verb { USAGE, DISCONNECT, NOW, LOOK, LIST, PLAN, SUSPEND, FENCE, VERBS };
 
 static enum kind_rc ask(enum verb v, unsigned *sessions)
 {
-	struct provider_session s = {.pq = &fake, .n_urls = 1, .n_users = 1, .users = {"a"}, .app = "rotor"};
-	struct provider_call call = {.deadline_ms = clock_boot() + 5000, .home = "01HOME"};
-	struct provider_cred n = {.n = 1, .handle = "a"};
+	struct provider_session s = { .pq = &fake, .n_urls = 1, .n_users = 1, .users = { "a" }, .app = "rotor" };
+	struct provider_call call = { .deadline_ms = clock_boot() + 5000, .home = "01HOME" };
+	struct provider_cred n = { .n = 1, .handle = "a" };
 	struct provider_usage usage = { 0 };
 	struct provider_made made = { 0 };
 	struct kind_facts facts;
@@ -377,15 +378,30 @@ static enum kind_rc ask(enum verb v, unsigned *sessions)
 	err = (struct err){ 0 };
 	call.fence = v == FENCE ? "01ROT/2" : NULL;
 	switch (v) {
-	case USAGE: rc = postgres_usage(&s, &call, &n, 1, NULL, &usage, &err); break;
-	case DISCONNECT: rc = postgres_disconnect(&s, &call, &n, sessions, &err); break;
+	case USAGE:
+		rc = postgres_usage(&s, &call, &n, 1, NULL, &usage, &err);
+		break;
+	case DISCONNECT:
+		rc = postgres_disconnect(&s, &call, &n, sessions, &err);
+		break;
 	case FENCE:
-	case NOW: rc = postgres_now(&s, &call, &now, &err); break;
-	case LOOK: rc = postgres_look(&s, &call, &n, &seen, &made, &err); break;
-	case LIST: rc = postgres_list(&s, &call, take_item, NULL, &err); break;
-	case PLAN: rc = postgres_plan(&s, &call, &facts, take_finding, NULL, &err); break;
-	case SUSPEND: rc = postgres_suspend(&s, &call, &n, true, &err); break;
-	case VERBS: break;
+	case NOW:
+		rc = postgres_now(&s, &call, &now, &err);
+		break;
+	case LOOK:
+		rc = postgres_look(&s, &call, &n, &seen, &made, &err);
+		break;
+	case LIST:
+		rc = postgres_list(&s, &call, take_item, NULL, &err);
+		break;
+	case PLAN:
+		rc = postgres_plan(&s, &call, &facts, take_finding, NULL, &err);
+		break;
+	case SUSPEND:
+		rc = postgres_suspend(&s, &call, &n, true, &err);
+		break;
+	case VERBS:
+		break;
 	}
 	if (v == USAGE)
 		*sessions = usage.sessions;
@@ -395,10 +411,10 @@ static enum kind_rc ask(enum verb v, unsigned *sessions)
 
 static void hostile(void)
 {
-	static const char *const none[10] = { 0 }, *const words[] = {"x", "x", "x", "x", "x", "x", "x", "x", "x"};
+	static const char *const none[10] = { 0 }, *const words[] = { "x", "x", "x", "x", "x", "x", "x", "x", "x" };
 	static const char *const counts[][4] = {
-	    {"", "a", "b", "1"}, {"-1", "a", "b", "1"}, {"4294967296", "a", "b", "1"}, {" 0", "a", "b", "1"},
-	    {"0x", "a", "b", "1"}, {NULL, "a", "b", "1"},
+		{ "", "a", "b", "1" },   { "-1", "a", "b", "1" }, { "4294967296", "a", "b", "1" },
+		{ " 0", "a", "b", "1" }, { "0x", "a", "b", "1" }, { NULL, "a", "b", "1" },
 	};
 	unsigned sessions = 0;
 	TEST("a hostile server: no answer of the wrong form is taken for one, none is fatal");
@@ -406,29 +422,32 @@ static void hostile(void)
 		for (int columns = 0; columns < 10; columns++)
 			for (int rows = 0; rows < 3; rows++)
 				for (int kind = 0; kind < 2; kind++) {
-					answer = (struct pg_result){.rows = rows, .columns = columns, .cells = kind ? words : none};
+					answer = (struct pg_result){ .rows = rows,
+						                     .columns = columns,
+						                     .cells = kind ? words : none };
 					enum kind_rc rc = ask((enum verb)v, &sessions);
 					bool empty = rows == 0 && columns == 4 && (v == LOOK || v == LIST);
-					CHECK(empty || (rc == KIND_TEMPORARY && strstr(err.message, "not what was asked")));
+					CHECK(empty ||
+					      (rc == KIND_TEMPORARY && strstr(err.message, "not what was asked")));
 				}
 	TEST("a hostile server: a malformed count is no evidence that nobody is there");
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-		answer = (struct pg_result){.rows = 1, .columns = 4, .cells = counts[i]};
+		answer = (struct pg_result){ .rows = 1, .columns = 4, .cells = counts[i] };
 		CHECK(ask(USAGE, &sessions) == KIND_TEMPORARY);
 		answer.columns = 1;
 		CHECK(ask(DISCONNECT, &sessions) == KIND_TEMPORARY);
 		CHECK(ask(FENCE, &sessions) == KIND_TEMPORARY);
-		const char *const role[] = {"a", "t", NULL, counts[i][0]};
-		answer = (struct pg_result){.rows = 1, .columns = 4, .cells = role};
+		const char *const role[] = { "a", "t", NULL, counts[i][0] };
+		answer = (struct pg_result){ .rows = 1, .columns = 4, .cells = role };
 		CHECK(ask(LOOK, &sessions) == KIND_TEMPORARY && ask(LIST, &sessions) == KIND_TEMPORARY);
 	}
 	TEST("the same server, when it answers well");
-	static const char *const good[] = {"2", NULL, NULL, NULL}, *const role[] = {"a", "f", NULL, "0"};
-	answer = (struct pg_result){.rows = 1, .columns = 4, .cells = good};
+	static const char *const good[] = { "2", NULL, NULL, NULL }, *const role[] = { "a", "f", NULL, "0" };
+	answer = (struct pg_result){ .rows = 1, .columns = 4, .cells = good };
 	CHECK(ask(USAGE, &sessions) == KIND_OK && sessions == 2);
 	answer.columns = 1;
 	CHECK(ask(DISCONNECT, &sessions) == KIND_MORE && sessions == 2);
-	answer = (struct pg_result){.rows = 1, .columns = 4, .cells = role};
+	answer = (struct pg_result){ .rows = 1, .columns = 4, .cells = role };
 	CHECK(ask(LOOK, &sessions) == KIND_OK);
 	CHECK(listed == 0 && found == 0);
 }
@@ -436,13 +455,13 @@ static void hostile(void)
 /* The plan fails behind its findings about the server, which is enough here. */
 static unsigned clear_findings(const char *url)
 {
-	static const char *const cells[] = {"rotor", "t", "t", "t", "t", "f"};
-	struct provider_session s = {.pq = &fake, .n_urls = 1, .n_users = 1, .users = {"a"}, .app = "rotor"};
-	struct provider_call call = {.deadline_ms = clock_boot() + 5000, .home = "01HOME"};
+	static const char *const cells[] = { "rotor", "t", "t", "t", "t", "f" };
+	struct provider_session s = { .pq = &fake, .n_urls = 1, .n_users = 1, .users = { "a" }, .app = "rotor" };
+	struct provider_call call = { .deadline_ms = clock_boot() + 5000, .home = "01HOME" };
 	struct kind_facts facts;
 	CHECK(postgres_url_parse(url, &s.urls[0], &err));
 	s.conns[0] = (PGconn *)&manager;
-	answer = (struct pg_result){.rows = 1, .columns = 6, .cells = cells};
+	answer = (struct pg_result){ .rows = 1, .columns = 6, .cells = cells };
 	clear = 0;
 	CHECK(postgres_plan(&s, &call, &facts, take_finding, NULL, &err) == KIND_TEMPORARY);
 	return clear;

@@ -329,7 +329,7 @@ static void test_documents(void)
 	static const char rotations[] =
 		"{\"format\":1,\"rotations\":[{\"id\":\"01J\",\"secret\":\"prod/db\",\"state\":\"held\",\"version\":8,"
 		"\"previous\":7,\"waits_for\":null,\"until\":null,\"held_because\":\"no receipt\",\"next\":\"rotor "
-	        "status\","
+		"status\","
 		"\"steps\":[{\"step\":\"issue\",\"target\":\"pg\",\"state\":\"done\",\"attempts\":1,\"started\":"
 		"\"2026-11-21T10:00:00Z\",\"ended\":\"2026-11-21T10:00:02Z\",\"receipt\":\"ok\",\"error\":null},"
 		"{\"step\":\"confirm\",\"target\":\"api\",\"state\":\"failed\",\"attempts\":3,\"started\":null,"

@@ -14,7 +14,9 @@ static struct rb_now at(int64_t wall, int64_t boot, uint64_t boot_id)
 
 static struct rb_wait begun(int64_t need, int64_t wall, int64_t boot, int64_t authority)
 {
-	return (struct rb_wait){ .on = true, .need = need, .wall = wall, .boot = boot, .boot_id = 1, .authority = authority };
+	return (struct rb_wait){
+		.on = true, .need = need, .wall = wall, .boot = boot, .boot_id = 1, .authority = authority
+	};
 }
 
 static int64_t left(struct rb_wait *w, int64_t wall, int64_t boot, uint64_t boot_id)
@@ -85,11 +87,20 @@ static void across_boots(void)
 
 static struct rb rotation(void)
 {
-	struct rb rb = { .facts = { .slots = 2, .named = true, .can_suspend = true, .usage = KIND_SAMPLED }, .endpoints = 1,
-		.old_known = true, .attempt = 1,
-		.policy = { .probe_successes = 1, .probe_timeout = 1000, .confirm_timeout = HOUR, .overlap = HOUR, .quiet_for = 100,
-			.sample = 50, .drain_timeout = 5 * HOUR, .soak = HOUR, .retry_deadline = 1000 },
-		.shape = { .order = RB_ROTATE, .stores = 1, .consumers = 1, .has_old = true } };
+	struct rb rb = { .facts = { .slots = 2, .named = true, .can_suspend = true, .usage = KIND_SAMPLED },
+		         .endpoints = 1,
+		         .old_known = true,
+		         .attempt = 1,
+		         .policy = { .probe_successes = 1,
+		                     .probe_timeout = 1000,
+		                     .confirm_timeout = HOUR,
+		                     .overlap = HOUR,
+		                     .quiet_for = 100,
+		                     .sample = 50,
+		                     .drain_timeout = 5 * HOUR,
+		                     .soak = HOUR,
+		                     .retry_deadline = 1000 },
+		         .shape = { .order = RB_ROTATE, .stores = 1, .consumers = 1, .has_old = true } };
 	rb_plan(&rb, 1);
 	return rb;
 }

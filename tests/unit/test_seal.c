@@ -45,7 +45,7 @@ static size_t get(const char *name, char text[256])
 static struct seal *open_seal(void)
 {
 	struct seal *s = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	if (!seal_open(keys, wrapped, wrapped_len, &s, &e)) {
 		printf("Bail out! %s\n", e.message);
 		exit(1);
@@ -57,9 +57,9 @@ static struct seal *open_seal(void)
 
 static void test_create(void)
 {
-	static const char *const names[] = {"kek", "log.fp", "find.fp"};
+	static const char *const names[] = { "kek", "log.fp", "find.fp" };
 	char text[3][256];
-	struct err e = {0};
+	struct err e = { 0 };
 	struct stat st;
 	TEST("three key files of hex text, for the owner alone whatever the umask");
 	mode_t mask = umask(0277);
@@ -95,7 +95,7 @@ static void test_create(void)
 static void refused(const char *part)
 {
 	struct seal *s = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	CHECK(!seal_open(keys, wrapped, wrapped_len, &s, &e) && !s);
 	CHECK(e.code == ERR_REFUSED && strstr(e.message, part) && !strstr(e.message, "corrupt"));
 	if (!strstr(e.message, part))
@@ -104,14 +104,14 @@ static void refused(const char *part)
 
 static void test_open_checks(void)
 {
-	static const char *const names[] = {"kek", "log.fp", "find.fp"};
+	static const char *const names[] = { "kek", "log.fp", "find.fp" };
 	char good[256], bad[256], other[300];
 	TEST("a key file that is missing, open to others, not regular or of another size is refused");
 	for (size_t i = 0; i < 3; i++) {
 		CHECK(get(names[i], good) == 65);
 		unlink(file(names[i]));
 		refused("cannot open key file");
-		static const mode_t open_modes[] = {0640, 0604, 0610, 0601, 0620, 0602};
+		static const mode_t open_modes[] = { 0640, 0604, 0610, 0601, 0620, 0602 };
 		for (size_t m = 0; m < sizeof open_modes / sizeof *open_modes; m++) {
 			put(names[i], good, 65, open_modes[m]);
 			refused("is open to others");
@@ -153,7 +153,7 @@ static void test_open_checks(void)
 
 static void test_wrong_key(void)
 {
-	static const char *const names[] = {"kek", "log.fp", "find.fp"};
+	static const char *const names[] = { "kek", "log.fp", "find.fp" };
 	char good[256], log_fp[256], find_fp[256];
 	TEST("another key is called the wrong key");
 	for (size_t i = 0; i < 3; i++) {
@@ -190,7 +190,7 @@ static void test_wrong_key(void)
 static void test_values(void)
 {
 	struct seal *s = open_seal();
-	struct err e = {0};
+	struct err e = { 0 };
 	static const char value[] = "correct horse";
 	size_t len = sizeof value - 1, got = 0;
 	AUTO_BUF sealed = BUF_INIT(1000);
@@ -233,7 +233,7 @@ static void test_values(void)
 static void test_other_home(void)
 {
 	struct seal *s = open_seal(), *other = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	char mine[128];
 	unsigned char theirs[SEAL_WRAPPED_MAX];
 	size_t len = 0;
@@ -259,7 +259,7 @@ static void test_other_home(void)
 static void test_sizes(void)
 {
 	struct seal *s = open_seal();
-	struct err e = {0};
+	struct err e = { 0 };
 	AUTO_BUF sealed = BUF_INIT(FIELDS_VALUE_MAX + SEAL_OVERHEAD);
 	AUTO_BUF small = BUF_INIT(SEAL_OVERHEAD + 4);
 	AUTO_FIELDS *f = fields_new();
@@ -295,7 +295,7 @@ static void set(struct fields *f, const char *name, const char *value)
 static void wrap_by_hand(void)
 {
 	static const char label[] = "rotor data key";
-	unsigned char two[64], ad[32], data[32] = {7};
+	unsigned char two[64], ad[32], data[32] = { 7 };
 	crypto_generichash_state h;
 	for (size_t i = 0; i < sizeof two; i++)
 		two[i] = (unsigned char)i;
@@ -309,7 +309,7 @@ static void wrap_by_hand(void)
 	wrapped[0] = 1;
 	memset(wrapped + 1, 9, 24);
 	crypto_aead_xchacha20poly1305_ietf_encrypt(wrapped + 25, NULL, data, sizeof data, ad, sizeof ad, NULL,
-						   wrapped + 1, two);
+	                                           wrapped + 1, two);
 }
 
 static void test_fingerprints(void)
@@ -349,7 +349,7 @@ static void test_fingerprints(void)
 
 int main(void)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	if (!arena_init(&e) || !mkdtemp(dir)) {
 		printf("Bail out! %s\n", e.message);
 		return 1;

@@ -23,7 +23,7 @@ static const char *ids(struct state *s, struct state_select sel)
 	return all;
 }
 
-#define SELECT(...) ((struct state_select){__VA_ARGS__})
+#define SELECT(...) ((struct state_select){ __VA_ARGS__ })
 
 static void test_secrets(void)
 {
@@ -61,15 +61,15 @@ static void test_secrets(void)
 	CHECK_STR(ids(o.s, SELECT(.risk = "low")), "");
 
 	TEST("due secrets come by time, without those being rotated");
-	struct state_rotation r = {.row = row_of(o.s, "test"),
-				   .secret = "test",
-				   .state = "waiting",
-				   .started = 1,
-				   .ended = -1,
-				   .next_at = 70,
-				   .until = -1,
-				   .plan = "{}",
-				   .digest = "d"};
+	struct state_rotation r = { .row = row_of(o.s, "test"),
+		                    .secret = "test",
+		                    .state = "waiting",
+		                    .started = 1,
+		                    .ended = -1,
+		                    .next_at = 70,
+		                    .until = -1,
+		                    .plan = "{}",
+		                    .digest = "d" };
 	ulid_new(r.id);
 	OK(state_begin(o.s, &err));
 	OK(state_secret_schedule(o.s, row_of(o.s, "prod/a"), 1, 50, 90, &err));
@@ -128,7 +128,7 @@ static void test_versions(void)
 	struct opened o = reopen(STATE_WRITE);
 	bool changed, found;
 	struct state_version *all = NULL;
-	struct state_secret x = {0};
+	struct state_secret x = { 0 };
 	size_t count = 0;
 	OK(state_begin(o.s, &err));
 	OK(put_secret(o.s, "a", "one", &changed));
@@ -138,15 +138,19 @@ static void test_versions(void)
 
 	TEST("one version is current, and the secret's columns follow");
 	OK(state_begin(o.s, &err));
+	OK(state_version_put(o.s, row,
+	                     &(struct state_version){ .n = 5,
+	                                              .state = STATE_CURRENT,
+	                                              .issued_at = 7,
+	                                              .expires_at = -1,
+	                                              .revoked_at = -1,
+	                                              .handle = "h5" },
+	                     &err));
 	OK(state_version_put(
-	    o.s, row,
-	    &(struct state_version){
-		.n = 5, .state = STATE_CURRENT, .issued_at = 7, .expires_at = -1, .revoked_at = -1, .handle = "h5"},
-	    &err));
-	OK(state_version_put(
-	    o.s, row,
-	    &(struct state_version){.n = 6, .state = STATE_CURRENT, .issued_at = 8, .expires_at = 9, .revoked_at = -1},
-	    &err));
+		o.s, row,
+		&(struct state_version){
+			.n = 6, .state = STATE_CURRENT, .issued_at = 8, .expires_at = 9, .revoked_at = -1 },
+		&err));
 	OK(state_commit(o.s, &err));
 	OK(state_versions(o.s, row, &all, &count, &err));
 	CHECK(count == 2 && all[0].n == 6 && all[0].state == STATE_CURRENT && all[1].state == STATE_PREVIOUS);
@@ -157,9 +161,10 @@ static void test_versions(void)
 	state_secret_clear(&x);
 	OK(state_begin(o.s, &err));
 	OK(state_version_put(
-	    o.s, row,
-	    &(struct state_version){.n = 6, .state = STATE_REVOKED, .issued_at = 8, .expires_at = -1, .revoked_at = 10},
-	    &err));
+		o.s, row,
+		&(struct state_version){
+			.n = 6, .state = STATE_REVOKED, .issued_at = 8, .expires_at = -1, .revoked_at = 10 },
+		&err));
 	OK(state_commit(o.s, &err));
 	OK(state_secret_get(o.s, "a", &x, &found, &err));
 	CHECK(found && x.version == 0 && x.issued_at == -1);
@@ -186,7 +191,7 @@ static void test_versions(void)
 	OK(state_commit(o.s, &err));
 	seal_find(seal, "canary-4711", 11, hash);
 	CHECK(rows_found(hash) == 1);
-	CHECK(rows_found((unsigned char[SEAL_FIND_BYTES]){0}) == 0);
+	CHECK(rows_found((unsigned char[SEAL_FIND_BYTES]){ 0 }) == 0);
 	fields_free(got);
 	got = NULL;
 	OK(state_value_get(o.s, row, "a", 6, &got, &err));
@@ -212,18 +217,18 @@ static void test_rotations(void)
 	OK(state_begin(o.s, &err));
 	OK(put_secret(o.s, "a", "one", &changed));
 	int64_t row = row_of(o.s, "a");
-	struct state_rotation r[3], got = {0};
+	struct state_rotation r[3], got = { 0 };
 	for (int i = 0; i < 3; i++) {
-		r[i] = (struct state_rotation){.row = row,
-					       .secret = "a",
-					       .state = "waiting",
-					       .started = i,
-					       .ended = i == 0 ? 9 : -1,
-					       .next_at = i == 1 ? -1 : 40,
-					       .until = -1,
-					       .version = 2,
-					       .plan = "{\"p\":1}",
-					       .digest = "d"};
+		r[i] = (struct state_rotation){ .row = row,
+			                        .secret = "a",
+			                        .state = "waiting",
+			                        .started = i,
+			                        .ended = i == 0 ? 9 : -1,
+			                        .next_at = i == 1 ? -1 : 40,
+			                        .until = -1,
+			                        .version = 2,
+			                        .plan = "{\"p\":1}",
+			                        .digest = "d" };
 		ulid_new(r[i].id);
 		OK(state_rotation_put(o.s, &r[i], &err));
 	}
@@ -244,7 +249,7 @@ static void test_rotations(void)
 	OK(state_rotations(o.s, 40, count_rotation, &ready, &err));
 	OK(state_rotations(o.s, 39, count_rotation, &early, &err));
 	CHECK(n == 2 && ready == 1 && early == 0);
-	struct state_secret x = {0};
+	struct state_secret x = { 0 };
 	OK(state_secret_get(o.s, "a", &x, &found, &err));
 	CHECK(found && x.has_unfinished);
 	state_secret_clear(&x);
@@ -254,11 +259,11 @@ static void test_rotations(void)
 	size_t count = 0;
 	OK(state_begin(o.s, &err));
 	OK(state_step_put(o.s, r[2].id,
-			  &(struct state_step){.idx = 1, .step = "issue", .state = "running", .ended = -1}, &err));
-	OK(state_step_put(o.s, r[2].id, &(struct state_step){.idx = 0, .step = "generate", .state = "done", .ended = 3},
-			  &err));
-	OK(state_step_put(o.s, r[2].id, &(struct state_step){.idx = 1, .step = "issue", .state = "done", .ended = 4},
-			  &err));
+	                  &(struct state_step){ .idx = 1, .step = "issue", .state = "running", .ended = -1 }, &err));
+	OK(state_step_put(o.s, r[2].id,
+	                  &(struct state_step){ .idx = 0, .step = "generate", .state = "done", .ended = 3 }, &err));
+	OK(state_step_put(o.s, r[2].id, &(struct state_step){ .idx = 1, .step = "issue", .state = "done", .ended = 4 },
+	                  &err));
 	OK(state_commit(o.s, &err));
 	OK(state_steps(o.s, r[2].id, &steps, &count, &err));
 	CHECK(count == 2 && strcmp(steps[0].step, "generate") == 0 && strcmp(steps[1].state, "done") == 0 &&

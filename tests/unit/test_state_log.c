@@ -55,16 +55,16 @@ static void test_log(void)
 	memset(huge, '\x01', sizeof huge - 1);
 	OK(state_begin(o.s, &err));
 	OK(state_log(o.s,
-		     &(struct state_leaf){.op = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-					  .act = "issue",
-					  .secret = "a\"\\\n\xff",
-					  .version = 8,
-					  .attempt = 2,
-					  .reason = long_text,
-					  .policy_digest = "abc",
-					  .policy_max_age = 5,
-					  .outcome = "intent"},
-		     &err));
+	             &(struct state_leaf){ .op = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+	                                   .act = "issue",
+	                                   .secret = "a\"\\\n\xff",
+	                                   .version = 8,
+	                                   .attempt = 2,
+	                                   .reason = long_text,
+	                                   .policy_digest = "abc",
+	                                   .policy_max_age = 5,
+	                                   .outcome = "intent" },
+	             &err));
 	OK(state_commit(o.s, &err));
 	static struct leaves l;
 	memset(&l, 0, sizeof l);
@@ -76,8 +76,8 @@ static void test_log(void)
 	CHECK(json_int(json_object_get(j, "policy"), "max_age", 0) == 5);
 	CHECK(strncmp(l.last, "{\"v\":1,\"seq\":1,\"ts\":\"", 21) == 0);
 	CHECK(!strchr(l.last, '\n') && !json_object_get(j, "receipt"));
-	const char *order[] = {"\"ts\"",      "\"op\"",      "\"act\"",    "\"actor\"", "\"host\"",   "\"secret\"",
-			       "\"version\"", "\"attempt\"", "\"reason\"", "\"home\"",  "\"policy\"", "\"outcome\""};
+	const char *order[] = { "\"ts\"",      "\"op\"",      "\"act\"",    "\"actor\"", "\"host\"",   "\"secret\"",
+		                "\"version\"", "\"attempt\"", "\"reason\"", "\"home\"",  "\"policy\"", "\"outcome\"" };
 	const char *at = l.last;
 	for (size_t i = 0; i < sizeof order / sizeof *order && at; i++) {
 		at = strstr(at, order[i]);
@@ -91,21 +91,21 @@ static void test_log(void)
 	char sha[65];
 	CHECK(reason && strncmp(reason, "sha256:", 7) == 0 && strcmp(reason + 71, ":19999") == 0);
 	snprintf(sha, sizeof sha, "%.64s", reason ? reason + 7 : "");
-	const char *wanted[] = {sha, long_text};
+	const char *wanted[] = { sha, long_text };
 	OK(state_blobs(o.s, is_blob, wanted, &err));
 	CHECK(wanted[0] == NULL);
 
 	TEST("a leaf always fits");
 	OK(state_begin(o.s, &err));
 	OK(state_log(o.s,
-		     &(struct state_leaf){.act = huge,
-					  .secret = huge,
-					  .target = huge,
-					  .handle = huge,
-					  .incident = huge,
-					  .outcome = "done",
-					  .policy_max_age = -1},
-		     &err));
+	             &(struct state_leaf){ .act = huge,
+	                                   .secret = huge,
+	                                   .target = huge,
+	                                   .handle = huge,
+	                                   .incident = huge,
+	                                   .outcome = "done",
+	                                   .policy_max_age = -1 },
+	             &err));
 	OK(state_commit(o.s, &err));
 	check_log(o.s, 3);
 
@@ -167,7 +167,7 @@ static void test_crash(void)
 		struct opened o = reopen(STATE_WRITE);
 		bool changed;
 		_exit(!(state_begin(o.s, &err) && log_one(o.s, "a") && state_commit(o.s, &err) &&
-			state_begin(o.s, &err) && put_secret(o.s, "half", "x", &changed) && log_one(o.s, "b")));
+		        state_begin(o.s, &err) && put_secret(o.s, "half", "x", &changed) && log_one(o.s, "b")));
 	}
 	int status = -1;
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
@@ -197,9 +197,9 @@ static void test_crash(void)
 
 	TEST("no room: nothing has happened, and it goes on later");
 	o = reopen(STATE_WRITE);
-	struct rlimit old, small = {0};
+	struct rlimit old, small = { 0 };
 	CHECK(getrlimit(RLIMIT_FSIZE, &old) == 0);
-	small = (struct rlimit){.rlim_cur = 65536, .rlim_max = old.rlim_max};
+	small = (struct rlimit){ .rlim_cur = 65536, .rlim_max = old.rlim_max };
 	signal(SIGXFSZ, SIG_IGN); /* as the program does first of all */
 	CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
 	static char text[16000];
@@ -207,9 +207,10 @@ static void test_crash(void)
 	bool ok = state_begin(o.s, &err);
 	for (int i = 0; i < 60 && ok; i++)
 		ok = state_log(
-		    o.s, &(struct state_leaf){.act = "big", .reason = text, .outcome = "done", .policy_max_age = -1},
-		    &err);
-	err = (struct err){0};
+			o.s,
+			&(struct state_leaf){ .act = "big", .reason = text, .outcome = "done", .policy_max_age = -1 },
+			&err);
+	err = (struct err){ 0 };
 	CHECK(!(ok && state_commit(o.s, &err)));
 	CHECK(err.code == ERR_TEMPORARY);
 	state_abort(o.s);
@@ -271,7 +272,7 @@ static void test_refusals(void)
 	FILE *f = fopen(db, "w");
 	CHECK(f &&
 	      fputs("this is not a database, it is a text that is long enough to be looked at, twice over and more.\n",
-		    f) >= 0);
+	            f) >= 0);
 	CHECK(f && fclose(f) == 0 && truncate(db, 4096) == 0);
 	refused("a text is refused");
 	CHECK(unlink(db) == 0 && symlink("/dev/null", db) == 0);
@@ -319,8 +320,8 @@ static void test_turn(void)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct lock *other = NULL;
-		bool ok =
-		    lock_open(lock_path, &other, &err) && lock_turn(other, 1000, &err) && write(ready[1], "x", 1) == 1;
+		bool ok = lock_open(lock_path, &other, &err) && lock_turn(other, 1000, &err) &&
+		          write(ready[1], "x", 1) == 1;
 		usleep(300000);
 		_exit(!ok);
 	}
@@ -362,8 +363,8 @@ static void test_deep(void)
 	fresh();
 	TEST("subtrees above 65,536 leaves");
 	struct opened o = reopen(STATE_WRITE);
-	struct tlog_frontier f = {0};
-	struct tlog_hash got = {0}, leaf;
+	struct tlog_frontier f = { 0 };
+	struct tlog_hash got = { 0 }, leaf;
 	OK(state_begin(o.s, &err));
 	for (int i = 1; i < 65600; i++)
 		if (!log_one(o.s, "fill")) {

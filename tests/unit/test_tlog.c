@@ -12,7 +12,7 @@ static struct tlog_hash leaves[SIZES];
 
 static struct tlog_hash from_hex(const char *hex)
 {
-	struct tlog_hash h = {0};
+	struct tlog_hash h = { 0 };
 	size_t got = 0;
 	CHECK(sodium_hex2bin(h.b, sizeof h.b, hex, strlen(hex), NULL, &got, NULL) == 0 && got == sizeof h.b);
 	return h;
@@ -80,8 +80,9 @@ static size_t prove_consistency(uint64_t old, uint64_t size, struct tlog_hash re
 static void test_vectors(void)
 {
 	static const char *const data[] = {
-	    "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"};
-	struct tlog_frontier f = {0};
+		"", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"
+	};
+	struct tlog_frontier f = { 0 };
 	struct tlog_hash root, want;
 	TEST("the known roots");
 	tlog_root(&f, &root);
@@ -110,7 +111,8 @@ static void test_vectors(void)
 /* Lengths around the ends of blocks and of what is hashed in one piece. */
 static void test_bulk(void)
 {
-	static const size_t lens[] = {0, 1, 54, 55, 56, 62, 63, 64, 118, 119, 300, 4094, 4095, 4096, 4097, TLOG_LEAF_MAX};
+	static const size_t lens[] = { 0,   1,   54,  55,   56,   62,   63,   64,
+		                       118, 119, 300, 4094, 4095, 4096, 4097, TLOG_LEAF_MAX };
 	struct tlog_hash before[16], after, node;
 	unsigned char *bytes = malloc(TLOG_LEAF_MAX);
 	for (size_t i = 0; i < TLOG_LEAF_MAX; i++)
@@ -140,7 +142,7 @@ static void test_bulk(void)
 static void test_frontier(void)
 {
 	TEST("the frontier folds to the recursive root");
-	struct tlog_frontier f = {0};
+	struct tlog_frontier f = { 0 };
 	for (size_t n = 0; n <= SIZES; n++) {
 		struct tlog_hash root, want = mth(0, n);
 		tlog_root(&f, &root);
@@ -195,7 +197,7 @@ static void test_inclusion(void)
 	for (uint64_t size = 1; size <= PROOF_SIZES; size++) {
 		struct tlog_hash root = mth(0, (size_t)size);
 		for (uint64_t index = 0; index < size; index++) {
-			struct inclusion c = {leaves[index], root, index, size};
+			struct inclusion c = { leaves[index], root, index, size };
 			size_t n = prove(index, size, proof);
 			CHECK(check_inclusion(&c, proof, n));
 			damage(check_inclusion, &c, proof, n, size <= 9);
@@ -227,7 +229,7 @@ static void test_consistency(void)
 	TEST("every consistency proof verifies, and nothing else does");
 	for (uint64_t size = 0; size <= PROOF_SIZES; size++)
 		for (uint64_t old = 0; old <= size; old++) {
-			struct consistency c = {mth(0, (size_t)old), mth(0, (size_t)size), old, size};
+			struct consistency c = { mth(0, (size_t)old), mth(0, (size_t)size), old, size };
 			size_t n = prove_consistency(old, size, proof);
 			CHECK(check_consistency(&c, proof, n));
 			damage(check_consistency, &c, proof, n, size <= 9);
@@ -269,7 +271,7 @@ static bool any_subtree(void *arg, unsigned level, uint64_t index, struct tlog_h
 {
 	(void)arg;
 	(void)e;
-	unsigned char id[16] = {(unsigned char)level};
+	unsigned char id[16] = { (unsigned char)level };
 	memcpy(id + 8, &index, sizeof index);
 	crypto_hash_sha256(ret->b, id, sizeof id);
 	return true;
@@ -291,12 +293,12 @@ static void test_largest(void)
 static const char FOO_KEY[] = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 static const char FOO_TEXT[] = "This is an example message.\n";
 static const char FOO_SIG[] =
-    "\xe2\x80\x94 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3m"
-    "FXmRKuwHjG1Yu72IneyaQM=\n";
+	"\xe2\x80\x94 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3m"
+	"FXmRKuwHjG1Yu72IneyaQM=\n";
 
 static struct tlog_vkey vkey(const char *text)
 {
-	struct tlog_vkey key = {0};
+	struct tlog_vkey key = { 0 };
 	struct err e;
 	CHECK(tlog_vkey_parse(text, &key, &e));
 	return key;
@@ -304,28 +306,29 @@ static struct tlog_vkey vkey(const char *text)
 
 static void test_names(void)
 {
-	static const char *const bad[] = {"",
-					  "a b",
-					  "a+b",
-					  "a\tb",
-					  "a\nb",
-					  "a\x01",
-					  "\xc2\xa0",
-					  "a\xc2\x85",
-					  "\xe1\x9a\x80",
-					  "\xe2\x80\x80",
-					  "x\xe2\x80\x8a",
-					  "\xe2\x80\xa8",
-					  "\xe2\x80\xa9",
-					  "\xe2\x80\xaf",
-					  "\xe2\x81\x9f",
-					  "\xe3\x80\x80",
-					  "\xff",
-					  "\xc0\xa0",
-					  "a\xe2\x80"};
+	static const char *const bad[] = { "",
+		                           "a b",
+		                           "a+b",
+		                           "a\tb",
+		                           "a\nb",
+		                           "a\x01",
+		                           "\xc2\xa0",
+		                           "a\xc2\x85",
+		                           "\xe1\x9a\x80",
+		                           "\xe2\x80\x80",
+		                           "x\xe2\x80\x8a",
+		                           "\xe2\x80\xa8",
+		                           "\xe2\x80\xa9",
+		                           "\xe2\x80\xaf",
+		                           "\xe2\x81\x9f",
+		                           "\xe3\x80\x80",
+		                           "\xff",
+		                           "\xc0\xa0",
+		                           "a\xe2\x80" };
 	static const char *const good[] = {
-	    "a",        "rotor.example/audit", "\xc3\xa9t\xc3\xa9", "\xe2\x80\x8b", "\xe2\x80\x94", "\xe3\x80\x81",
-	    "\xc2\xa1", "\xf0\x9f\x94\x91"};
+		"a",        "rotor.example/audit", "\xc3\xa9t\xc3\xa9", "\xe2\x80\x8b", "\xe2\x80\x94", "\xe3\x80\x81",
+		"\xc2\xa1", "\xf0\x9f\x94\x91"
+	};
 	char name[TLOG_NAME_MAX + 2];
 	TEST("names");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -342,7 +345,7 @@ static void test_names(void)
 static void test_vkey(void)
 {
 	struct err e;
-	struct tlog_vkey key = vkey(FOO_KEY), untouched = {.id = 7};
+	struct tlog_vkey key = vkey(FOO_KEY), untouched = { .id = 7 };
 	AUTO_BUF text = BUF_INIT(1000);
 	TEST("a verifier key is read and written");
 	CHECK_STR(key.name, "example.com/foo");
@@ -353,26 +356,26 @@ static void test_vkey(void)
 	key = vkey("rotor.example/audit+c898905e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4");
 	CHECK(key.id == 0xc898905e);
 	static const char *const bad[] = {
-	    "",
-	    "+",
-	    "++",
-	    "example.com/foo",
-	    "example.com/foo+530d903a",
-	    "example.com/foo+530d903a+",
-	    "+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com/bar+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com/foo+530D903A+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com/foo+0530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com/foo+530d903a+AukyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2",
-	    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2kAA==",
-	    "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\n",
-	    "example.com/foo+530d903a+ AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-	    /* its '/' as a byte that libsodium takes for one */
-	    "rotor.example/audit+c898905e+AQOhB7\x80zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
-	    "rotor.example/audit+c898905e+AQOhB7\xffzzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+		"",
+		"+",
+		"++",
+		"example.com/foo",
+		"example.com/foo+530d903a",
+		"example.com/foo+530d903a+",
+		"+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com/bar+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com/foo+530D903A+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com/foo+0530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com/foo+530d903a+AukyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		"example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2",
+		"example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2kAA==",
+		"example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\n",
+		"example.com/foo+530d903a+ AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+		/* its '/' as a byte that libsodium takes for one */
+		"rotor.example/audit+c898905e+AQOhB7\x80zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+		"rotor.example/audit+c898905e+AQOhB7\xffzzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
 	};
 	TEST("what is not quite a verifier key is refused");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -382,7 +385,7 @@ static void test_vkey(void)
 }
 
 static void sign_with_seed(const char *name, const unsigned char seed[32], const char *text, const char *want_key,
-			   const char *want)
+                           const char *want)
 {
 	unsigned char pk[32], sk[64];
 	struct tlog_vkey key;
@@ -402,20 +405,20 @@ static void test_sign(void)
 	char key[256];
 	size_t got = 0;
 	TEST("the signatures of known keys");
-	struct tlog_checkpoint c = {.origin = "rotor.example/audit"};
+	struct tlog_checkpoint c = { .origin = "rotor.example/audit" };
 	AUTO_BUF text = BUF_INIT(1000);
-	tlog_root(&(struct tlog_frontier){0}, &c.root);
+	tlog_root(&(struct tlog_frontier){ 0 }, &c.root);
 	tlog_checkpoint_text(&c, &text);
 	CHECK_STR(text.data, "rotor.example/audit\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n");
 	for (unsigned i = 0; i < 32; i++)
 		seed[i] = (unsigned char)i;
 	sign_with_seed("rotor.example/audit", seed, text.data,
-		       "rotor.example/audit+c898905e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
-		       "\xe2\x80\x94 rotor.example/audit "
-		       "yJiQXh2cVGozL6jj8dvM0PaFgyM3Y36wtZxv/1Woa/ds1zd0BXI9UC6vsf622LIAbvgO4KyCiP3mM"
-		       "OdNndlnOy5/zwc=\n");
+	               "rotor.example/audit+c898905e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+	               "\xe2\x80\x94 rotor.example/audit "
+	               "yJiQXh2cVGozL6jj8dvM0PaFgyM3Y36wtZxv/1Woa/ds1zd0BXI9UC6vsf622LIAbvgO4KyCiP3mM"
+	               "OdNndlnOy5/zwc=\n");
 	CHECK(sodium_base642bin(seed, sizeof seed, "AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz", 44, NULL, &got, NULL,
-				sodium_base64_VARIANT_ORIGINAL) == 0 &&
+	                        sodium_base64_VARIANT_ORIGINAL) == 0 &&
 	      got == 33 && seed[0] == 1);
 	unsigned char pk[32], sk[64];
 	struct tlog_vkey neumann;
@@ -444,8 +447,8 @@ static void test_note(void)
 {
 	struct err e;
 	char note[512];
-	struct tlog_vkey keys[2] = {vkey("rotor.example/audit+c898905e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"),
-				    vkey(FOO_KEY)};
+	struct tlog_vkey keys[2] = { vkey("rotor.example/audit+c898905e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"),
+		                     vkey(FOO_KEY) };
 	size_t len = (size_t)snprintf(note, sizeof note, "%s\n%s", FOO_TEXT, FOO_SIG);
 	TEST("the known note verifies");
 	CHECK(open_note(note, len, keys, 2, &e) == (long)strlen(FOO_TEXT));
@@ -456,8 +459,8 @@ static void test_note(void)
 	CHECK(open_note(note, len, NULL, 0, &e) == -1);
 	TEST("nor under a name that only begins like the key's");
 	char other[512];
-	size_t other_len =
-	    (size_t)snprintf(other, sizeof other, "%s\n\xe2\x80\x94 example.com/f%s", FOO_TEXT, strrchr(FOO_SIG, ' '));
+	size_t other_len = (size_t)snprintf(other, sizeof other, "%s\n\xe2\x80\x94 example.com/f%s", FOO_TEXT,
+	                                    strrchr(FOO_SIG, ' '));
 	CHECK(open_note(other, other_len, keys, 2, &e) == -1);
 	CHECK_STR(e.message, "signed note has no signature of a known key");
 	TEST("not with any bit flipped, nor cut anywhere");
@@ -507,25 +510,25 @@ static void test_note_many(void)
 static void test_note_malformed(void)
 {
 	static const char *const lines[] = {
-	    "",
-	    "\n",
-	    "x\n",
-	    "\xe2\x80\x94\n",
-	    "\xe2\x80\x94 \n",
-	    "\xe2\x80\x94 a\n",
-	    "\xe2\x80\x94 a \n",
-	    "\xe2\x80\x94  AAAAAAAA\n",
-	    "\xe2\x80\x94 a+b AAAAAAAA\n",
-	    "\xe2\x80\x94 a AAAAAAA\n",
-	    "\xe2\x80\x94 a AAAAAAAA \n",
-	    "\xe2\x80\x94 a AAAAAA==\n",
-	    "\xe2\x80\x94 a AAAAAAB=\n",
-	    "\xe2\x80\x94 a AAAAAA-_\n",
-	    "\xe2\x80\x94 a AAAA\xc2\xa9"
-	    "AA\n",
-	    "\xe2\x80\x94 a AAAAAAAA\r\n",
-	    "- a AAAAAAAA\n",
-	    "\xe2\x80\x94 a\tAAAAAAAA\n",
+		"",
+		"\n",
+		"x\n",
+		"\xe2\x80\x94\n",
+		"\xe2\x80\x94 \n",
+		"\xe2\x80\x94 a\n",
+		"\xe2\x80\x94 a \n",
+		"\xe2\x80\x94  AAAAAAAA\n",
+		"\xe2\x80\x94 a+b AAAAAAAA\n",
+		"\xe2\x80\x94 a AAAAAAA\n",
+		"\xe2\x80\x94 a AAAAAAAA \n",
+		"\xe2\x80\x94 a AAAAAA==\n",
+		"\xe2\x80\x94 a AAAAAAB=\n",
+		"\xe2\x80\x94 a AAAAAA-_\n",
+		"\xe2\x80\x94 a AAAA\xc2\xa9"
+		"AA\n",
+		"\xe2\x80\x94 a AAAAAAAA\r\n",
+		"- a AAAAAAAA\n",
+		"\xe2\x80\x94 a\tAAAAAAAA\n",
 	};
 	struct err e;
 	struct tlog_vkey key = vkey(FOO_KEY);
@@ -536,7 +539,7 @@ static void test_note_malformed(void)
 		CHECK((open_note(note, strlen(note), &key, 1, &e) == -1) == (i > 0));
 	}
 	TEST("the text is split at the last blank line");
-	unsigned char seed[32] = {9}, pk[32], sk[64];
+	unsigned char seed[32] = { 9 }, pk[32], sk[64];
 	struct tlog_vkey mine;
 	const char text[] = "a\n\n\xe2\x80\x94 x AAAAAAAA\n";
 	AUTO_BUF signed_text = BUF_INIT(1000);
@@ -546,7 +549,7 @@ static void test_note_malformed(void)
 	tlog_sign(&mine, sk, text, strlen(text), &signed_text);
 	CHECK(open_note(signed_text.data, signed_text.len, &mine, 1, &e) == (long)strlen(text));
 	TEST("control bytes and broken UTF-8 in the text are refused, though signed");
-	static const char *const texts[] = {"ok\n", "a\tb\n", "a\r\n", "\x01\n", "\xff\n"};
+	static const char *const texts[] = { "ok\n", "a\tb\n", "a\r\n", "\x01\n", "\xff\n" };
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		buf_reset(&signed_text);
 		buf_printf(&signed_text, "%s\n", texts[i]);
@@ -562,37 +565,37 @@ static void test_note_malformed(void)
 static void test_checkpoint(void)
 {
 	static const char *const bad[] = {
-	    "",
-	    "\n",
-	    "o\n",
-	    "o\n5\n",
-	    "o\n5\n" ROOT "\n",
-	    "o\n5\n" ROOT "extension\n",
-	    "o\n5\n" ROOT "x",
-	    "\n5\n" ROOT,
-	    "o o\n5\n" ROOT,
-	    "o+o\n5\n" ROOT,
-	    "o\n05\n" ROOT,
-	    "o\n\n" ROOT,
-	    "o\n-5\n" ROOT,
-	    "o\n+5\n" ROOT,
-	    "o\n 5\n" ROOT,
-	    "o\n5 \n" ROOT,
-	    "o\n0x5\n" ROOT,
-	    "o\n9223372036854775808\n" ROOT,
-	    "o\n99999999999999999999\n" ROOT,
-	    "o\n18446744073709551621\n" ROOT,
-	    "o\n5\n \n",
-	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\n",
-	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n",
-	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuA==\n",
-	    "o\n5\n47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=\n",
-	    "o\n5\n47DEQpj8HBSa+\xaaTImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
-	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFUA\n",
-	    "o\r\n5\r\n" ROOT,
-	    "o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+		"",
+		"\n",
+		"o\n",
+		"o\n5\n",
+		"o\n5\n" ROOT "\n",
+		"o\n5\n" ROOT "extension\n",
+		"o\n5\n" ROOT "x",
+		"\n5\n" ROOT,
+		"o o\n5\n" ROOT,
+		"o+o\n5\n" ROOT,
+		"o\n05\n" ROOT,
+		"o\n\n" ROOT,
+		"o\n-5\n" ROOT,
+		"o\n+5\n" ROOT,
+		"o\n 5\n" ROOT,
+		"o\n5 \n" ROOT,
+		"o\n0x5\n" ROOT,
+		"o\n9223372036854775808\n" ROOT,
+		"o\n99999999999999999999\n" ROOT,
+		"o\n18446744073709551621\n" ROOT,
+		"o\n5\n \n",
+		"o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\n",
+		"o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n",
+		"o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuA==\n",
+		"o\n5\n47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=\n",
+		"o\n5\n47DEQpj8HBSa+\xaaTImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
+		"o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFUA\n",
+		"o\r\n5\r\n" ROOT,
+		"o\n5\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
 	};
-	struct tlog_checkpoint c = {.size = 77};
+	struct tlog_checkpoint c = { .size = 77 };
 	struct err e;
 	TEST("what is not quite a checkpoint is refused");
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -600,9 +603,9 @@ static void test_checkpoint(void)
 		CHECK(c.size == 77);
 	}
 	TEST("a checkpoint is read as it was written");
-	static const uint64_t sizes[] = {0, 1, 10, 1000000, INT64_MAX};
+	static const uint64_t sizes[] = { 0, 1, 10, 1000000, INT64_MAX };
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-		struct tlog_checkpoint from = {"rotor.example/audit", sizes[i], leaves[i]};
+		struct tlog_checkpoint from = { "rotor.example/audit", sizes[i], leaves[i] };
 		AUTO_BUF text = BUF_INIT(1000);
 		tlog_checkpoint_text(&from, &text);
 		CHECK(tlog_checkpoint_parse(text.data, text.len, &c, &e));
@@ -619,15 +622,15 @@ static void test_tiles(void)
 		unsigned width;
 		const char *want;
 	} t[] = {
-	    {0, 0, 256, "tile/0/000"},
-	    {0, 0, 1, "tile/0/000.p/1"},
-	    {1, 999, 255, "tile/1/999.p/255"},
-	    {2, 1000, 256, "tile/2/x001/000"},
-	    {0, 1234067, 256, "tile/0/x001/x234/067"},
-	    {0, 1234067, 8, "tile/0/x001/x234/067.p/8"},
-	    {-1, 1234067, 256, "tile/entries/x001/x234/067"},
-	    {-1, 5, 17, "tile/entries/005.p/17"},
-	    {63, UINT64_MAX, 255, "tile/63/x018/x446/x744/x073/x709/x551/615.p/255"},
+		{ 0, 0, 256, "tile/0/000" },
+		{ 0, 0, 1, "tile/0/000.p/1" },
+		{ 1, 999, 255, "tile/1/999.p/255" },
+		{ 2, 1000, 256, "tile/2/x001/000" },
+		{ 0, 1234067, 256, "tile/0/x001/x234/067" },
+		{ 0, 1234067, 8, "tile/0/x001/x234/067.p/8" },
+		{ -1, 1234067, 256, "tile/entries/x001/x234/067" },
+		{ -1, 5, 17, "tile/entries/005.p/17" },
+		{ 63, UINT64_MAX, 255, "tile/63/x018/x446/x744/x073/x709/x551/615.p/255" },
 	};
 	TEST("names of tiles");
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
