@@ -108,8 +108,10 @@ elsewhere() { # STATUS ARGUMENT...
   shift
   [ "$(id -u)" = 0 ] || own=(--map-current-user --keep-caps)
   echo 00112233445566778899aabbccddeeff >"$RIG/machine-id"
+  # Below a changed root `/` is no mount point; what is mounted there is private already.
   # shellcheck disable=SC2016
-  timeout 60 unshare -m "${own[@]}" sh -c 'mount --make-rprivate / && { [ -e /etc/machine-id ] || exit 99; } &&
+  timeout 60 unshare -m --propagation unchanged "${own[@]}" sh -c '[ -e /etc/machine-id ] || exit 99
+    mount --make-rprivate / 2>/dev/null || ! mountpoint -q / || exit 98
     mount --bind "$1" /etc/machine-id && shift && exec "$@"' - "$RIG/machine-id" "$ROTOR_BIN" -C "$H" "$@" \
     >"$RIG/out" 2>"$RIG/err" || status=$?
   [ "$status" = "$wanted" ] || { echo "exit $status, wanted $wanted"; cat "$RIG/out" "$RIG/err"; return 1; }

@@ -524,8 +524,7 @@ static void test_note_malformed(void)
 		"\xe2\x80\x94 a AAAAAA==\n",
 		"\xe2\x80\x94 a AAAAAAB=\n",
 		"\xe2\x80\x94 a AAAAAA-_\n",
-		"\xe2\x80\x94 a AAAA\xc2\xa9"
-		"AA\n",
+		"\xe2\x80\x94 a AAAA\xc2\xa9\x41\x41\n",
 		"\xe2\x80\x94 a AAAAAAAA\r\n",
 		"- a AAAAAAAA\n",
 		"\xe2\x80\x94 a\tAAAAAAAA\n",
