@@ -70,15 +70,6 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
 	return to != NULL;
 }
 
-void buf_drop_front(struct buf *b, size_t len)
-{
-	if (!len)
-		return;
-	memmove(b->data, b->data + len, b->len - len);
-	sodium_memzero(b->data + (b->len - len), len);
-	b->len -= len;
-}
-
 void buf_reset(struct buf *b)
 {
 	if (b->data)

@@ -27,9 +27,8 @@ bool buf_printf(struct buf *, const char *fmt, ...) PRINTF(2, 3);
 /* Room for `len` further bytes behind the end; NULL over the ceiling. Count what was written with buf_wrote. */
 char *buf_room(struct buf *, size_t len);
 void buf_wrote(struct buf *, size_t len);
-void buf_drop_front(struct buf *, size_t len); /* forgets and wipes the first `len` bytes */
-void buf_reset(struct buf *);                  /* empty again, wiped, memory kept */
-void buf_clear(struct buf *);                  /* wiped and freed; may be used again */
+void buf_reset(struct buf *); /* empty again, wiped, memory kept */
+void buf_clear(struct buf *); /* wiped and freed; may be used again */
 /* Reads all of `fd`, or as much as the ceiling lets it: then ERR_USAGE naming `what`. */
 bool buf_read_fd(struct buf *, int fd, const char *what, struct err *) MUST_CHECK;
 
